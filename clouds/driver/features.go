@@ -1,0 +1,84 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package driver
+
+import "path"
+
+// Features says, as data, what a platform can do. A new driver starts from
+// "supports everything" and adds its gaps one by one: each is refused at plan
+// time with the attribute's path, and shows in the generated capability table.
+type Features struct {
+	Platform Platform
+
+	// DeployWhole: the platform moves an endpoint with all its deployments from
+	// one state to another in a transition of its own (SageMaker's endpoint
+	// configurations). Otherwise deployments are created, given traffic and
+	// removed one by one, and the core runs the rollout.
+	DeployWhole bool
+
+	// AnonymousSmokeTest: a new deployment can be called before it has traffic.
+	// Otherwise SmokeTestBy says how it is tested instead.
+	TestBeforeTraffic bool
+	SmokeTestBy       string
+
+	// MinReplicas is the smallest scaling.min of an ordinary deployment.
+	MinReplicas int
+
+	// ArtifactSchemes are the schemes of artifact.uri that can be read; "file"
+	// stands for local paths.
+	ArtifactSchemes []string
+
+	Gaps []Gap
+}
+
+// Gap is one thing that a platform cannot do.
+type Gap struct {
+	// Path is the attribute, with "*" for any map key: "deployments.*.mirror".
+	Path string
+	// Values are the values that are refused; none means any use at all.
+	Values []string
+	// Reason is half a sentence that follows the platform's name.
+	Reason string
+	// Alternative is one sentence that says what to do instead.
+	Alternative string
+}
+
+// Use is one attribute that a specification makes use of.
+type Use struct{ Path, Value string }
+
+// Gap returns the gap that u falls into, or nil.
+func (f *Features) Gap(u Use) *Gap {
+	for i := range f.Gaps {
+		g := &f.Gaps[i]
+		if match(g.Path, u.Path) && (len(g.Values) == 0 || contains(g.Values, u.Value)) {
+			return g
+		}
+	}
+	return nil
+}
+
+// match compares dotted paths; "*" stands for one segment.
+func match(pattern, dotted string) bool {
+	ok, err := path.Match(slashed(pattern), slashed(dotted))
+	return err == nil && ok
+}
+
+func slashed(s string) string {
+	b := []byte(s)
+	for i := range b {
+		if b[i] == '.' {
+			b[i] = '/'
+		}
+	}
+	return string(b)
+}
+
+func contains(all []string, s string) bool {
+	for _, a := range all {
+		if a == s {
+			return true
+		}
+	}
+	return false
+}
