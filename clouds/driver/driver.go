@@ -170,6 +170,9 @@ type Endpoints interface {
 	// with Features.DeployWhole.
 	Undeploy(ctx context.Context, key Key, id string) error
 
+	// EndpointLeftovers lists the leftovers of an endpoint that is gone.
+	EndpointLeftovers(ctx context.Context, key Key) ([]Leftover, error)
+
 	// Sweep removes leftovers: things with our marks that nothing refers to any
 	// more. It must look again, right before each removal, whether that is
 	// still so.

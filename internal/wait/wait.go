@@ -50,7 +50,14 @@ type Loop struct {
 	polls int
 }
 
-// Elapsed is the time since the first Pause, or zero.
+// Start begins the whole wait; without it the first Pause does.
+func (l *Loop) Start() {
+	if l.began.IsZero() {
+		l.began = l.Clock.Now()
+	}
+}
+
+// Elapsed is the time since the wait began, or zero.
 func (l *Loop) Elapsed() time.Duration {
 	if l.began.IsZero() {
 		return 0
@@ -64,9 +71,7 @@ func (l *Loop) Pause(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return mlerr.Wrap(err, mlerr.CodeOf(err), "waiting")
 	}
-	if l.began.IsZero() {
-		l.began = l.Clock.Now()
-	}
+	l.Start()
 	if l.Limit > 0 && l.Elapsed() >= l.Limit {
 		return mlerr.New(mlerr.Timeout, "gave up waiting after %s", l.Limit)
 	}

@@ -1,0 +1,75 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package clouds
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"sort"
+	"strings"
+)
+
+// differences compares two values of plain data by their JSON form, whose names
+// are attribute names, and lists what differs as "path: seen -> wanted", sorted.
+func differences(path string, seen, want any) []string {
+	var all []string
+	walk(path, plain(seen), plain(want), &all)
+	sort.Strings(all)
+	return all
+}
+
+func plain(v any) any {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic("specifications are plain data: " + err.Error())
+	}
+	var out any
+	if err := json.Unmarshal(data, &out); err != nil {
+		panic("specifications are plain data: " + err.Error())
+	}
+	if list, ok := out.([]any); ok && len(list) == 0 {
+		return nil
+	}
+	return out
+}
+
+func walk(path string, seen, want any, all *[]string) {
+	s, sIsMap := seen.(map[string]any)
+	w, wIsMap := want.(map[string]any)
+	if (sIsMap || seen == nil) && (wIsMap || want == nil) && (sIsMap || wIsMap) {
+		keys := map[string]bool{}
+		for k := range s {
+			keys[k] = true
+		}
+		for k := range w {
+			keys[k] = true
+		}
+		for k := range keys {
+			walk(join(path, k), s[k], w[k], all)
+		}
+		return
+	}
+	if !reflect.DeepEqual(seen, want) {
+		*all = append(*all, fmt.Sprintf("%s: %s -> %s", path, show(seen), show(want)))
+	}
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func show(v any) string {
+	if v == nil {
+		return "unset"
+	}
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprint(v)
+	}
+	return strings.TrimSpace(string(data))
+}

@@ -1,0 +1,230 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package clouds
+
+import (
+	"context"
+	"time"
+
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+)
+
+// CheckEndpoint makes spec canonical and refuses what the platform cannot do,
+// with the attribute's path. It does not dial out. Several errors are joined.
+func (c *Cloud) CheckEndpoint(spec *driver.EndpointSpec) error {
+	spec.Labels = c.withLabels(spec.Labels)
+	var all mlerr.List
+	all.Add(c.checkGaps(endpointUses(spec)))
+	all.Add(checkDeployments(spec))
+	all.Add(c.driver.PrepareEndpoint(spec))
+	return all.Err()
+}
+
+// CheckServable refuses versions that do not exist or are not approved. refs
+// is by deployment name.
+func (c *Cloud) CheckServable(ctx context.Context, refs map[string]driver.VersionRef) error {
+	var all mlerr.List
+	for name, ref := range refs {
+		if ref.Native != "" {
+			continue
+		}
+		v, err := c.driver.ObserveVersion(ctx, ref)
+		switch {
+		case mlerr.Is(err, mlerr.NotFound):
+			all.Add(mlerr.New(mlerr.InvalidArgument, "model version %s does not exist", ref).
+				At("deployments.%s.model", name).WithHint("Refer to ml_model.<name>.version_id"))
+		case err != nil:
+			all.Add(mlerr.Annotate(err, "cannot read model version %s", ref))
+		case v.Approval != driver.Approved:
+			all.Add(mlerr.New(mlerr.InvalidArgument, "model version %s is %s, and only an approved version may be served", ref, v.Approval).
+				At("deployments.%s.model", name).WithHint("Set approval = \"approved\" on its ml_model"))
+		}
+	}
+	return all.Err()
+}
+
+// ObserveEndpoint reads an endpoint; known is what the caller holds of it, or
+// nil to read everything. Absent, or on its way out, is NotFound.
+func (c *Cloud) ObserveEndpoint(ctx context.Context, key driver.Key, known *driver.EndpointState) (*driver.EndpointState, error) {
+	seen, err := c.driver.ObserveEndpoint(ctx, key, known)
+	if err != nil {
+		return nil, mlerr.Annotate(err, "cannot read %s", article(key, driver.KindEndpoint))
+	}
+	if seen.Phase == driver.Deleting {
+		return nil, mlerr.New(mlerr.NotFound, "%s is being deleted", article(key, driver.KindEndpoint))
+	}
+	return seen, nil
+}
+
+// ApplyEndpoint makes the endpoint what spec says and returns it as observed in
+// the end. The state is there whenever the endpoint is, also beside an error.
+// spec is guaranteed to have passed CheckEndpoint.
+func (c *Cloud) ApplyEndpoint(ctx context.Context, spec *driver.EndpointSpec, how How) (*driver.EndpointState, error) {
+	if err := c.CheckServable(ctx, references(spec)); err != nil && mlerr.Is(err, mlerr.InvalidArgument) {
+		return c.readBackEndpoint(ctx, spec.Key), err
+	}
+	run := &endpointRun{converger: c.converger("endpoint "+spec.Key.ID(), how), spec: spec}
+	err := run.run(ctx, run.next, run.reason)
+	if err != nil || run.seen == nil {
+		return c.readBackEndpoint(ctx, spec.Key), err
+	}
+	return run.seen, nil
+}
+
+func references(spec *driver.EndpointSpec) map[string]driver.VersionRef {
+	refs := make(map[string]driver.VersionRef, len(spec.Deployments))
+	for _, d := range spec.Deployments {
+		refs[d.Name] = d.Model
+	}
+	return refs
+}
+
+func (c *Cloud) readBackEndpoint(ctx context.Context, key driver.Key) *driver.EndpointState {
+	ctx, stop := recoveryContext(ctx)
+	defer stop()
+	seen, err := c.driver.ObserveEndpoint(ctx, key, nil)
+	if err != nil {
+		if !mlerr.Is(err, mlerr.NotFound) {
+			c.log.Warn("cannot read back after a failure", "endpoint", key.ID(), "error", err)
+		}
+		return nil
+	}
+	return seen
+}
+
+// endpointRun is one ApplyEndpoint.
+type endpointRun struct {
+	*converger
+	spec   *driver.EndpointSpec
+	seen   *driver.EndpointState
+	before *driver.EndpointState // as it was when the run began; nil if it was not
+	looked bool
+	tested bool
+}
+
+func (r *endpointRun) reason() string {
+	if r.seen == nil {
+		return ""
+	}
+	return r.seen.Reason
+}
+
+func (r *endpointRun) next(ctx context.Context) (step, error) {
+	seen, err := r.observe(ctx)
+	if err != nil {
+		return step{}, mlerr.Annotate(err, "cannot read %s", r.what)
+	}
+	r.seen = seen
+	if !r.looked {
+		r.looked = true
+		if err := r.admit(); err != nil {
+			return step{}, err
+		}
+		if seen != nil && seen.Phase == driver.Ready {
+			r.before = seen
+		}
+	}
+	return r.plan()
+}
+
+// observe reads everything, except while the platform is at work: then a cheap
+// read tells whether it still is. Absent is nil.
+func (r *endpointRun) observe(ctx context.Context) (*driver.EndpointState, error) {
+	if r.seen != nil && r.seen.Phase == driver.Changing {
+		seen, err := r.c.driver.ObserveEndpoint(ctx, r.spec.Key, r.seen)
+		if err == nil && seen.Phase == driver.Changing {
+			return seen, nil
+		}
+	}
+	seen, err := r.c.driver.ObserveEndpoint(ctx, r.spec.Key, nil)
+	if mlerr.Is(err, mlerr.NotFound) {
+		return nil, nil
+	}
+	return seen, err
+}
+
+// admit refuses to take over an endpoint that a creation finds and that is
+// neither the rest of an interrupted creation nor already what is wanted.
+func (r *endpointRun) admit() error {
+	if r.seen == nil || !r.how.Create || r.seen.Phase == driver.Deleting || r.seen.Marks.Incomplete {
+		return nil
+	}
+	if r.seen.Marks.Owned && len(endpointDifferences(r.spec, r.seen)) == 0 {
+		return nil
+	}
+	return exists(r.spec.Key, driver.KindEndpoint)
+}
+
+func exists(key driver.Key, kind driver.Kind) error {
+	return mlerr.New(mlerr.AlreadyExists, "%s %s exists already and is not the rest of an interrupted creation", kind, key.ID()).
+		WithHint("To manage it from here, import it: terraform import ml_%s.<name> %s. Otherwise choose another name", kind, key.ID())
+}
+
+// DestroyEndpoint removes the endpoint and everything of ours that served only
+// it. Absent is success.
+func (c *Cloud) DestroyEndpoint(ctx context.Context, key driver.Key, how How) error {
+	r := c.converger("endpoint "+key.ID(), how)
+	var seen *driver.EndpointState
+	next := func(ctx context.Context) (step, error) {
+		now, err := c.driver.ObserveEndpoint(ctx, key, nil)
+		if mlerr.Is(err, mlerr.NotFound) {
+			return c.sweepGone(ctx, r, seen, key)
+		}
+		if err != nil {
+			return step{}, mlerr.Annotate(err, "cannot read %s", r.what)
+		}
+		seen = now
+		if seen.Phase == driver.Deleting || seen.Phase == driver.Changing {
+			return step{name: "delete", wait: true}, nil
+		}
+		if foreign := foreignDeployments(seen); seen.Marks.Owned && len(foreign) > 0 {
+			return step{}, mlerr.New(mlerr.InUse, "%s also holds deployments that are not ours: %v", r.what, foreign).
+				WithHint("Remove them with the tool that made them, then destroy again")
+		}
+		return step{name: "delete", aim: "gone", do: func(ctx context.Context) error { return c.driver.DeleteEndpoint(ctx, seen) }}, nil
+	}
+	return r.run(ctx, next, func() string {
+		if seen == nil {
+			return ""
+		}
+		return seen.Reason
+	})
+}
+
+// sweepGone removes what an endpoint that is gone has left behind.
+func (c *Cloud) sweepGone(ctx context.Context, r *converger, seen *driver.EndpointState, key driver.Key) (step, error) {
+	leftovers, err := c.driver.EndpointLeftovers(ctx, key)
+	if err != nil {
+		return step{}, mlerr.Annotate(err, "cannot look for what %s left behind", r.what)
+	}
+	if len(leftovers) == 0 {
+		return step{done: true}, nil
+	}
+	return sweepStep(c, key, leftovers), nil
+}
+
+func sweepStep(c *Cloud, key driver.Key, leftovers []driver.Leftover) step {
+	aim := ""
+	for _, l := range leftovers {
+		aim += l.Kind + " " + l.Name + ", "
+	}
+	return step{name: "remove what is no longer needed", aim: aim,
+		do: func(ctx context.Context) error { return c.driver.Sweep(ctx, key, leftovers) }}
+}
+
+func foreignDeployments(seen *driver.EndpointState) []string {
+	var names []string
+	for _, d := range seen.Deployments {
+		if !d.Owned {
+			names = append(names, d.Name)
+		}
+	}
+	return names
+}
+
+// DefaultLimits are the timeouts of endpoints when the user sets none. Large
+// models take half an hour to load, and a container that cannot start half an
+// hour to be given up.
+var DefaultLimits = struct{ Create, Update, Delete time.Duration }{90 * time.Minute, 90 * time.Minute, 30 * time.Minute}
