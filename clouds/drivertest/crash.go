@@ -1,0 +1,156 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package drivertest
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+)
+
+// act is one thing that Terraform asks of the provider, as one process does it.
+type act struct {
+	name string
+	// prepare brings the platform to where the act begins.
+	prepare func(t *testing.T, h Harness, p *process)
+	// run does the act; again is true when an earlier run was cut off.
+	run func(t *testing.T, h Harness, p *process) error
+	// left is what exists in the end.
+	left func(t *testing.T, h Harness, p *process)
+}
+
+// testCutOff ends the process at every call of every act, before the call and
+// after it, runs the act again in a new process, and compares what then exists
+// with what an undisturbed run leaves.
+func testCutOff(t *testing.T, h Harness) {
+	for _, a := range acts() {
+		t.Run(a.name, func(t *testing.T) {
+			a.prepare(t, h, start(t, h, &Cutter{}))
+			undisturbed := start(t, h, &Cutter{})
+			if err := a.run(t, h, undisturbed); err != nil {
+				t.Fatalf("undisturbed: %v", err)
+			}
+			want, calls := h.Objects(t), undisturbed.Calls()
+			cleanUp(t, h)
+			for _, at := range sample(len(calls)) {
+				for _, after := range []bool{false, true} {
+					cutOnce(t, h, a, at, after, want)
+				}
+			}
+			t.Logf("%s: cut off at %d of %d calls, before and after each", a.name, len(sample(len(calls))), len(calls))
+		})
+	}
+}
+
+// sample is every call; ML_CRASH_SAMPLE=n takes every n-th, for quick runs.
+func sample(calls int) []int {
+	every := 1
+	if _, err := fmt.Sscan(os.Getenv("ML_CRASH_SAMPLE"), &every); err != nil || every < 1 {
+		every = 1
+	}
+	var at []int
+	for n := 1; n <= calls; n += every {
+		at = append(at, n)
+	}
+	return at
+}
+
+func cutOnce(t *testing.T, h Harness, a act, at int, after bool, want []string) {
+	t.Helper()
+	a.prepare(t, h, start(t, h, &Cutter{}))
+	cut := start(t, h, &Cutter{At: at, After: after})
+	err := a.run(t, h, cut)
+	where := fmt.Sprintf("cut at call %d (after=%v) of %v", at, after, cut.Calls())
+	if err != nil && !isCut(err) {
+		t.Fatalf("%s: the process failed by itself: %v", where, err)
+	}
+	next := start(t, h, &Cutter{})
+	if err := a.run(t, h, next); err != nil {
+		t.Fatalf("%s: the next run does not converge: %v", where, err)
+	}
+	if got := h.Objects(t); !slices.Equal(got, want) {
+		t.Fatalf("%s: the next run leaves\n  %v\nwant\n  %v", where, got, want)
+	}
+	cleanUp(t, h)
+}
+
+// cleanUp removes what the acts make.
+func cleanUp(t *testing.T, h Harness) {
+	t.Helper()
+	p := start(t, h, &Cutter{})
+	key := endpointSpec(t, h, p, "fraud").Key
+	if err := p.DestroyEndpoint(p.ctx, key, clouds.How{Limit: limit}); err != nil {
+		t.Fatalf("clean up: %v", err)
+	}
+	if err := p.DestroyModel(p.ctx, key, limit); err != nil {
+		t.Fatalf("clean up: %v", err)
+	}
+	if left := h.Objects(t); len(left) > 0 {
+		t.Fatalf("clean up left %v", left)
+	}
+}
+
+func acts() []act {
+	nothing := func(*testing.T, Harness, *process) {}
+	version := func(t *testing.T, h Harness, p *process, content string, create bool) error {
+		_, err := applyModel(t, p, modelSpec(t, h, p, "fraud", content), create)
+		return err
+	}
+	serve := func(t *testing.T, h Harness, p *process, number string, s driver.Scaling, create bool) error {
+		key, err := p.Key(p.Features().Platform, h.Location(), "fraud")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Versions are numbered from wherever the platform's registry stands.
+		d := deployment("main", driver.VersionRef{Key: key, Version: number})
+		d.Scaling = s
+		spec := endpointSpec(t, h, p, "fraud", d)
+		spec.Labels = map[string]string{"team": "risk"}
+		_, err = applyEndpoint(t, p, spec, create)
+		return err
+	}
+	auto := driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 100}}}
+	must := func(t *testing.T, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("prepare: %v", err)
+		}
+	}
+	two := func(t *testing.T, h Harness, p *process) {
+		must(t, version(t, h, p, "one", true))
+		must(t, version(t, h, p, "two", false))
+	}
+	serving := func(t *testing.T, h Harness, p *process) {
+		two(t, h, p)
+		must(t, serve(t, h, p, "1", auto, true))
+	}
+	return []act{
+		{name: "create model", prepare: nothing, run: func(t *testing.T, h Harness, p *process) error { return version(t, h, p, "one", true) }},
+		{name: "publish version", prepare: func(t *testing.T, h Harness, p *process) { must(t, version(t, h, p, "one", true)) },
+			run: func(t *testing.T, h Harness, p *process) error { return version(t, h, p, "two", false) }},
+		{name: "create endpoint", prepare: two, run: func(t *testing.T, h Harness, p *process) error { return serve(t, h, p, "1", auto, true) }},
+		{name: "roll out", prepare: serving, run: func(t *testing.T, h Harness, p *process) error { return serve(t, h, p, "2", auto, false) }},
+		{name: "scale", prepare: serving, run: func(t *testing.T, h Harness, p *process) error {
+			return serve(t, h, p, "1", driver.Scaling{Min: 2, Max: 2}, false)
+		}},
+		{name: "destroy endpoint", prepare: serving, run: func(t *testing.T, h Harness, p *process) error {
+			key, err := p.Key(p.Features().Platform, h.Location(), "fraud")
+			if err != nil {
+				return err
+			}
+			return p.DestroyEndpoint(p.ctx, key, clouds.How{Limit: limit})
+		}},
+		{name: "destroy model", prepare: two, run: func(t *testing.T, h Harness, p *process) error {
+			key, err := p.Key(p.Features().Platform, h.Location(), "fraud")
+			if err != nil {
+				return err
+			}
+			return p.DestroyModel(p.ctx, key, limit)
+		}},
+	}
+}

@@ -1,0 +1,95 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package mem_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"testing"
+
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
+	"github.com/mlplane/terraform-provider-ml/clouds/mem"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	drivertest.Run(t, func(*testing.T) drivertest.Harness {
+		clock := drivertest.NewClock()
+		return &harness{clock: clock, platform: mem.NewPlatform(clock)}
+	})
+}
+
+type harness struct {
+	clock    *drivertest.Clock
+	platform *mem.Platform
+}
+
+func (h *harness) Open(_ *testing.T, c *drivertest.Cutter) driver.Driver {
+	c.Mutates = func(call string) bool { return !strings.HasPrefix(call, "Get") }
+	return mem.Open(h.platform, driver.Kubernetes, "default", mem.Hook{Before: c.Before, After: c.AfterCall})
+}
+
+func (h *harness) Clock() *drivertest.Clock { return h.clock }
+func (h *harness) Location() string         { return "default" }
+
+func (h *harness) Artifact(_ *testing.T, content string) (uri, digest string) {
+	sum := sha256.Sum256([]byte(content))
+	digest = hex.EncodeToString(sum[:])
+	h.platform.PutArtifact("mem://"+content, digest)
+	return "mem://" + content, digest
+}
+
+func (h *harness) Endpoint(string) *driver.EndpointSpec {
+	return &driver.EndpointSpec{Settings: driver.Settings{Network: driver.Network{Access: "public"}, Auth: driver.Auth{Mode: "iam"}}}
+}
+
+func key(name string) driver.Key {
+	return driver.Key{Platform: driver.Kubernetes, Location: "default", Name: name}
+}
+
+func (h *harness) HandMade(_ *testing.T, name string, ref driver.VersionRef) {
+	h.platform.Edit(key(name), func(s *driver.EndpointState) {
+		s.Settings = h.Endpoint(name).Settings
+		s.Deployments = []driver.DeploymentState{{ID: "theirs", Phase: driver.Ready, Replicas: 1, Deployment: driver.Deployment{
+			Name: "main", Model: ref, Traffic: 100, Compute: driver.Compute{InstanceType: "mem.small"}, Scaling: driver.Scaling{Min: 1, Max: 1}}}}
+	})
+}
+
+func (h *harness) FailNextDeploy(_ *testing.T, reason string) { h.platform.FailNext(reason) }
+
+func (h *harness) Drift(_ *testing.T, k driver.Key, deployment string, d drivertest.Drift) {
+	h.platform.Edit(k, func(s *driver.EndpointState) {
+		for i := range s.Deployments {
+			now := &s.Deployments[i]
+			if now.Name != deployment {
+				continue
+			}
+			if d.Traffic > 0 {
+				now.Traffic = d.Traffic
+			}
+			if d.Replicas > 0 {
+				now.Replicas = d.Replicas
+				if !now.Scaling.Automatic() {
+					now.Scaling.Min, now.Scaling.Max = d.Replicas, d.Replicas
+				}
+			}
+		}
+	})
+}
+
+func (h *harness) Replicas(t *testing.T, k driver.Key, deployment string) int {
+	n := 0
+	h.platform.Edit(k, func(s *driver.EndpointState) {
+		for i := range s.Deployments {
+			if s.Deployments[i].Name == deployment {
+				n = s.Deployments[i].Replicas
+			}
+		}
+	})
+	return n
+}
+
+func (h *harness) Objects(*testing.T) []string { return h.platform.Objects() }
