@@ -90,9 +90,10 @@ func example(p driver.Platform) string {
 	return driver.Key{Platform: p, Location: locations[p], Name: "fraud"}.ID()
 }
 
-// Invoke sends one inference request to an endpoint.
-func (c *Cloud) Invoke(ctx context.Context, key driver.Key, deployment string, req driver.Request) (*driver.Response, error) {
-	return c.driver.Invoke(ctx, key, deployment, req)
+// Invoke sends one inference request, to the deployment with that
+// DeploymentState.ID or, if "", to whichever the endpoint picks.
+func (c *Cloud) Invoke(ctx context.Context, key driver.Key, id string, req driver.Request) (*driver.Response, error) {
+	return c.driver.Invoke(ctx, key, id, req)
 }
 
 // withLabels is the resource's labels over the provider's.

@@ -31,6 +31,9 @@ func (r *endpointRun) plan() (step, error) {
 		if s, ok := r.planWhole(); ok {
 			return s, nil
 		}
+		if r.smokeDue() {
+			return r.smokeStep(), nil
+		}
 	} else {
 		if s, ok, err := r.planSeparate(); ok || err != nil {
 			return s, err
@@ -111,6 +114,9 @@ func (r *endpointRun) planSeparate() (step, bool, error) {
 	}
 	if s, ok := r.planScaling(); ok {
 		return s, true, nil
+	}
+	if r.smokeDue() {
+		return r.smokeStep(), true, nil
 	}
 	if shares, aim := trafficChange(spec, seen); len(aim) > 0 {
 		return step{name: "set traffic", aim: strings.Join(aim, ", "), do: func(ctx context.Context) error {

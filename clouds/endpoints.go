@@ -102,6 +102,10 @@ type endpointRun struct {
 	before *driver.EndpointState // as it was when the run began; nil if it was not
 	looked bool
 	tested bool
+
+	// failure is why the run goes back to what served before; it is what the
+	// run ends with.
+	failure error
 }
 
 func (r *endpointRun) reason() string {
@@ -126,7 +130,11 @@ func (r *endpointRun) next(ctx context.Context) (step, error) {
 			r.before = seen
 		}
 	}
-	return r.plan()
+	s, err := r.plan()
+	if err == nil && s.done && r.failure != nil {
+		return step{}, r.failure
+	}
+	return s, err
 }
 
 // observe reads everything, except while the platform is at work: then a cheap

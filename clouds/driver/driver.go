@@ -182,8 +182,8 @@ type Endpoints interface {
 	// Absent is success; a transition in progress is Busy.
 	DeleteEndpoint(ctx context.Context, seen *EndpointState) error
 
-	// Invoke sends one request, to the deployment called name or, if "", to
-	// whichever the endpoint picks. The model's own refusal is a Response with
-	// its status, not an error.
-	Invoke(ctx context.Context, key Key, name string, req Request) (*Response, error)
+	// Invoke sends one request, to the deployment with that DeploymentState.ID
+	// or, if "", to whichever the endpoint picks. The model's own refusal is a
+	// Response with its status, not an error.
+	Invoke(ctx context.Context, key Key, id string, req Request) (*Response, error)
 }

@@ -210,6 +210,27 @@ func testRolledBack(t *testing.T, h Harness) {
 	mustEndpoint(t, p, endpointSpec(t, h, p, "fraud", deployment("main", two)), false)
 }
 
+func testSmokeTest(t *testing.T, h Harness) {
+	p := start(t, h, &Cutter{})
+	one, two := published(t, h, p)
+	expecting := func(ref driver.VersionRef, version string) *driver.EndpointSpec {
+		spec := endpointSpec(t, h, p, "fraud", deployment("main", ref))
+		spec.SmokeTest = &driver.SmokeTest{Attempts: 2, JSON: map[string]string{"$.version": `"` + version + `"`, "$.deployment": "main"},
+			Request: driver.Request{Body: []byte(`{"inputs":[1]}`), ContentType: "application/json"}}
+		return spec
+	}
+	mustEndpoint(t, p, expecting(one, one.Version), true)
+	mustEndpoint(t, p, expecting(two, two.Version), false)
+	state, err := applyEndpoint(t, p, expecting(one, two.Version), false)
+	wantCode(t, err, mlerr.RolledBack, "the wrong version answered")
+	for _, part := range []string{"$.version", `{"inputs":[1]}`, two.Version} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the error does not show %s: %v", part, err)
+		}
+	}
+	serves(t, state, expecting(two, two.Version))
+}
+
 func testGaps(t *testing.T, h Harness) {
 	p := start(t, h, &Cutter{})
 	for _, g := range p.Features().Gaps {

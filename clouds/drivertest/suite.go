@@ -34,6 +34,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Drift", "what somebody changed behind our back is put right", testDrift},
 		{"FailedCreate", "an endpoint that cannot start is reported, kept for destroy, and made anew", testFailedCreate},
 		{"RolledBack", "a change that the platform undid is a failed apply that says why", testRolledBack},
+		{"SmokeTest", "a version that answers wrongly is taken back, and the apply fails with its answer", testSmokeTest},
 		{"Approval", "what is not approved is not served", testApproval},
 		{"DeletionOrder", "a version that is served cannot be destroyed", testDeletionOrder},
 		{"Gaps", "what a platform cannot do is refused with a path and an alternative", testGaps},

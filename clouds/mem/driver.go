@@ -262,13 +262,13 @@ func (d *Driver) DeleteModel(_ context.Context, key driver.Key) error {
 }
 
 // Invoke answers with what serves.
-func (d *Driver) Invoke(ctx context.Context, key driver.Key, name string, req driver.Request) (*driver.Response, error) {
+func (d *Driver) Invoke(ctx context.Context, key driver.Key, id string, req driver.Request) (*driver.Response, error) {
 	state, err := d.ObserveEndpoint(ctx, key, nil)
 	if err != nil {
 		return nil, err
 	}
 	for _, dep := range state.Deployments {
-		if dep.Phase == driver.Ready && (dep.Name == name || (name == "" && dep.Traffic > 0)) {
+		if dep.Phase == driver.Ready && (dep.ID == id || (id == "" && dep.Traffic > 0)) {
 			body, err := json.Marshal(map[string]any{"model": dep.Model.Key.Name, "version": dep.Model.Version,
 				"deployment": dep.Name, "echo": json.RawMessage(req.Body)})
 			return &driver.Response{Status: http.StatusOK, Body: body, Deployment: dep.Name}, err
