@@ -1,0 +1,117 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Command demo shows the provider at work, on emulators inside this machine: it
+// applies examples/quickstart with the real terraform, asks the endpoint for a
+// prediction, publishes a second version, plans again, and destroys. It fails if
+// anything it says is not so. Run it with "make demo".
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+)
+
+// request is four features of a card payment, as the model wants them.
+const request = `{"inputs":[{"name":"features","shape":[1,4],"datatype":"FP32","data":[412.5,3,0.82,1]}]}`
+
+func main() {
+	provider := flag.String("provider", "", "the provider binary")
+	source := flag.String("configuration", "examples/quickstart", "the configuration to apply")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, *provider, *source); err != nil {
+		fmt.Fprintf(os.Stderr, "\ndemo failed: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, provider, source string) error {
+	began := time.Now()
+	if provider == "" {
+		return errors.New("-provider is missing; run it with: make demo")
+	}
+	work, err := os.MkdirTemp("", "ml-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(work)
+	if err := os.CopyFS(filepath.Join(work, "quickstart"), os.DirFS(source)); err != nil {
+		return err
+	}
+	tf, err := newTerraform(ctx, filepath.Join(work, "quickstart"), provider)
+	if err != nil {
+		return err
+	}
+	heading("terraform-provider-ml", "one model, one endpoint, on SageMaker in rehearsal: no account, nothing leaves this machine")
+	if err := story(ctx, tf); err != nil {
+		return err
+	}
+	fmt.Printf("\n  done in %.0f s. Read on in examples/quickstart/main.tf: it is all that was needed.\n", time.Since(began).Seconds())
+	return nil
+}
+
+// story is what the demo shows, in order.
+func story(ctx context.Context, tf *terraform) (err error) {
+	defer func() {
+		if err != nil {
+			// What is half shown is taken down too; the first error is the one to report.
+			_ = tf.run(context.WithoutCancel(ctx), "destroy", "-auto-approve")
+		}
+	}()
+	if err := serve(ctx, tf, "Register fraud-v1.onnx and serve it", "model/fraud-v1.onnx", "1"); err != nil {
+		return err
+	}
+	if err := serve(ctx, tf, "Publish fraud-v2.onnx; the endpoint moves over", "model/fraud-v2.onnx", "2"); err != nil {
+		return err
+	}
+	chapter("Plan again: what is observed is what is wanted", "terraform plan")
+	if err := tf.run(ctx, "plan", "-detailed-exitcode", "-var", "model_file=model/fraud-v2.onnx"); err != nil {
+		return fmt.Errorf("the plan after an apply is not empty: %w", err)
+	}
+	fact("plan", "No changes")
+	chapter("Take it down", "terraform destroy")
+	if err := tf.run(ctx, "destroy", "-auto-approve"); err != nil {
+		return err
+	}
+	left, err := leftovers(ctx, tf.stateDir())
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		return fmt.Errorf("destroy left behind: %v", left)
+	}
+	fact("left behind", "nothing: no endpoint, configuration, model or version")
+	return nil
+}
+
+// serve applies one version and shows that it answers.
+func serve(ctx context.Context, tf *terraform, title, file, version string) error {
+	chapter(title, "terraform apply -var model_file="+file)
+	took := time.Now()
+	if err := tf.run(ctx, "apply", "-auto-approve", "-var", "model_file="+file); err != nil {
+		return err
+	}
+	out, err := tf.outputs(ctx)
+	if err != nil {
+		return err
+	}
+	fact("version", fmt.Sprintf("%s  (%.1f s)", out["version_id"], time.Since(took).Seconds()))
+	fact("runs on", out["instance_type"]+", chosen from cpu = 2, memory_gib = 8; 1 to 4 replicas")
+	answer, err := predict(ctx, tf.stateDir(), request)
+	if err != nil {
+		return err
+	}
+	if answer.Version != version || answer.Score == nil {
+		return fmt.Errorf("asked for version %s, and got %+v", version, answer)
+	}
+	fact("prediction", fmt.Sprintf("score %.4f from model %s, version %s", *answer.Score, answer.Model, answer.Version))
+	return nil
+}
