@@ -1,0 +1,244 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package hardware knows the machine types that platforms serve models on, and
+// finds the smallest one that meets portable numbers. The catalogs are data, one
+// CSV file a platform.
+package hardware
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/csv"
+	"fmt"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+)
+
+//go:embed sagemaker.csv
+var sagemakerCSV []byte
+
+var files = map[string][]byte{"sagemaker": sagemakerCSV}
+
+// Accelerators are all accelerator types of the configuration language, sorted.
+func Accelerators() []string {
+	return []string{"amd-mi300x", "aws-inferentia1", "aws-inferentia2", "aws-trainium1", "aws-trainium2", "google-tpu-v5e",
+		"intel-gaudi", "nvidia-a100-40gb", "nvidia-a100-80gb", "nvidia-a10g", "nvidia-b200", "nvidia-b300", "nvidia-h100",
+		"nvidia-h200", "nvidia-k80", "nvidia-l4", "nvidia-l40s", "nvidia-rtx-pro-6000", "nvidia-t4", "nvidia-v100"}
+}
+
+// Type is one machine type.
+type Type struct {
+	Name                 string
+	Arch                 string // "x86_64" or "arm64"
+	VCPU                 float64
+	MemoryGiB            float64
+	Accelerator          string // "" if it has none
+	AcceleratorCount     int
+	AcceleratorMemoryGiB float64 // of each
+	LocalNVMe            bool    // its disk is encrypted by the hardware; a customer's key and a volume size are refused
+	Known                bool    // its numbers are published; otherwise they are zero and nothing resolves to it
+}
+
+// Family is the part of the name that types of one generation share: "ml.g5".
+func (t Type) Family() string { return t.Name[:strings.LastIndexByte(t.Name, '.')] }
+
+// Autoscales reports whether the platform scales the type by itself. SageMaker
+// does not autoscale the burstable t2 types.
+func (t Type) Autoscales() bool { return t.Family() != "ml.t2" }
+
+// Need is what a replica must have at least. Zero is no requirement.
+type Need struct {
+	CPU              float64
+	MemoryGiB        float64
+	Accelerator      string
+	AcceleratorCount int    // 0 with an Accelerator means 1
+	Arch             string // "" means x86_64, which every prebuilt image runs on
+}
+
+// String says the need in words.
+func (n Need) String() string {
+	var words []string
+	if n.CPU > 0 {
+		words = append(words, fmt.Sprintf("%g vCPU", n.CPU))
+	}
+	if n.MemoryGiB > 0 {
+		words = append(words, fmt.Sprintf("%g GiB", n.MemoryGiB))
+	}
+	if n.Accelerator != "" {
+		words = append(words, fmt.Sprintf("%d x %s", max(1, n.AcceleratorCount), n.Accelerator))
+	}
+	if len(words) == 0 {
+		return "nothing in particular"
+	}
+	return strings.Join(words, ", ")
+}
+
+// legacy families are often without quota in new accounts: they are chosen only
+// when nothing else will do.
+var legacy = []string{"ml.p2", "ml.p3", "ml.m4", "ml.c4", "ml.t2", "ml.inf1"}
+
+var catalog = sync.OnceValue(func() map[string]map[string]Type {
+	all := map[string]map[string]Type{}
+	for platform, data := range files {
+		types, err := parse(data)
+		if err != nil {
+			panic("the embedded catalog of " + platform + ": " + err.Error())
+		}
+		all[platform] = types
+	}
+	return all
+})
+
+func parse(data []byte) (map[string]Type, error) {
+	rows, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
+	if err != nil {
+		return nil, err
+	}
+	types := make(map[string]Type, len(rows))
+	for _, r := range rows[1:] {
+		var n [4]float64
+		for i, column := range []int{2, 3, 5, 6} {
+			if n[i], err = strconv.ParseFloat(r[column], 64); err != nil {
+				return nil, fmt.Errorf("%s: %w", r[0], err)
+			}
+		}
+		types[r[0]] = Type{Name: r[0], Arch: r[1], VCPU: n[0], MemoryGiB: n[1], Accelerator: r[4],
+			AcceleratorCount: int(n[2]), AcceleratorMemoryGiB: n[3], LocalNVMe: r[7] == "true", Known: n[0] > 0}
+	}
+	return types, nil
+}
+
+// Lookup finds a type by its exact name.
+func Lookup(platform, name string) (Type, bool) {
+	t, ok := catalog()[platform][name]
+	return t, ok
+}
+
+// All are a platform's types by name.
+func All(platform string) []Type {
+	all := make([]Type, 0, len(catalog()[platform]))
+	for _, t := range catalog()[platform] {
+		all = append(all, t)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
+	return all
+}
+
+// Resolve finds the smallest type that satisfies every number of the need:
+// fewest accelerators, then least memory, then fewest vCPU, then by name;
+// current families before legacy ones. A type with accelerators is never
+// chosen when none are asked for. Nothing that satisfies is InvalidArgument.
+func Resolve(platform string, n Need) (Type, error) {
+	if n.Accelerator != "" {
+		n.AcceleratorCount = max(1, n.AcceleratorCount)
+	}
+	if n.Arch == "" {
+		n.Arch = "x86_64"
+	}
+	var best *Type
+	for _, t := range All(platform) {
+		if t.satisfies(n) && (best == nil || t.smaller(*best)) {
+			best = &t
+		}
+	}
+	if best == nil {
+		return Type{}, mlerr.New(mlerr.InvalidArgument, "%s has no machine type with %s", platform, n).
+			WithHint("%s", nearest(platform, n))
+	}
+	return *best, nil
+}
+
+func (t Type) satisfies(n Need) bool {
+	return t.Known && (t.Arch == n.Arch || n.Accelerator != "") && t.Accelerator == n.Accelerator &&
+		t.AcceleratorCount >= n.AcceleratorCount && t.VCPU >= n.CPU && t.MemoryGiB >= n.MemoryGiB
+}
+
+func (t Type) smaller(o Type) bool {
+	if a, b := slices.Contains(legacy, t.Family()), slices.Contains(legacy, o.Family()); a != b {
+		return b
+	}
+	switch {
+	case t.AcceleratorCount != o.AcceleratorCount:
+		return t.AcceleratorCount < o.AcceleratorCount
+	case t.MemoryGiB != o.MemoryGiB:
+		return t.MemoryGiB < o.MemoryGiB
+	case t.VCPU != o.VCPU:
+		return t.VCPU < o.VCPU
+	}
+	return t.Name < o.Name
+}
+
+// nearest names the largest types that come close.
+func nearest(platform string, n Need) string {
+	var close []Type
+	for _, t := range All(platform) {
+		if t.Known && t.Accelerator == n.Accelerator {
+			close = append(close, t)
+		}
+	}
+	if len(close) == 0 {
+		offered := map[string]bool{}
+		for _, t := range All(platform) {
+			if t.Accelerator != "" {
+				offered[t.Accelerator] = true
+			}
+		}
+		names := make([]string, 0, len(offered))
+		for name := range offered {
+			names = append(names, name)
+		}
+		sort.Strings(names)
+		return platform + " offers " + strings.Join(names, ", ")
+	}
+	sort.Slice(close, func(i, j int) bool { return close[j].smaller(close[i]) })
+	t := close[0]
+	return fmt.Sprintf("The largest with that accelerator is %s: %g vCPU, %g GiB, %d accelerators", t.Name, t.VCPU, t.MemoryGiB, t.AcceleratorCount)
+}
+
+// Suggest returns up to three names that a mistyped one may have meant, best
+// first.
+func Suggest(platform, name string) []string {
+	type candidate struct {
+		name     string
+		distance int
+	}
+	var all []candidate
+	for _, t := range All(platform) {
+		if d := distance(name, t.Name); d <= max(2, len(name)/3) {
+			all = append(all, candidate{t.Name, d})
+		}
+	}
+	sort.SliceStable(all, func(i, j int) bool { return all[i].distance < all[j].distance })
+	var names []string
+	for _, c := range all[:min(3, len(all))] {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// distance is the Levenshtein distance.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		diagonal := row[0]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := diagonal
+			if a[i-1] != b[j-1] {
+				cost++
+			}
+			diagonal = row[j]
+			row[j] = min(cost, row[j]+1, row[j-1]+1)
+		}
+	}
+	return row[len(b)]
+}
