@@ -1,0 +1,134 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package artifact
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/runtimes"
+)
+
+// Arrange puts an artifact's files where a runtime looks for them. directory is
+// a runtimes.Contract's Directory, "" leaves everything as it is; name is the
+// model's. What the runtime cannot serve is InvalidArgument with the path
+// "artifact.uri", and a hint that says what it needs.
+func Arrange(directory, name string, single bool, entries []Entry) ([]Entry, error) {
+	var arranged []Entry
+	var err error
+	switch directory {
+	case runtimes.Triton:
+		arranged, err = triton(name, single, entries)
+	case runtimes.TensorFlow:
+		arranged, err = tensorflow(entries)
+	case runtimes.XGBoost:
+		arranged, err = renamed(single, entries, "xgboost-model", nil)
+	case runtimes.PyTorch:
+		arranged, err = renamed(single, entries, "model.pth", []string{".pt", ".pth"})
+	case runtimes.Sklearn:
+		arranged, err = renamed(single, entries, "model.joblib", []string{".joblib", ".pkl", ".pickle"})
+	case runtimes.HuggingFace:
+		if single || !has(entries, "config.json") {
+			err = needs("a directory that holds config.json, the weights and the tokenizer")
+		}
+		arranged = entries
+	default:
+		arranged = entries
+	}
+	sort.Slice(arranged, func(i, j int) bool { return arranged[i].Path < arranged[j].Path })
+	return arranged, err
+}
+
+func needs(what string) error {
+	return mlerr.New(mlerr.InvalidArgument, "the artifact does not have the files that its runtime serves").
+		At("artifact.uri").WithHint("The runtime needs %s", what)
+}
+
+func has(entries []Entry, name string) bool {
+	return slices.ContainsFunc(entries, func(e Entry) bool { return e.Path == name })
+}
+
+// platforms are Triton's backends by the ending of a single model file.
+var tritonFiles = map[string]struct{ backend, file string }{
+	".onnx": {"onnxruntime", "model.onnx"}, ".pt": {"pytorch", "model.pt"}, ".plan": {"tensorrt", "model.plan"}, ".py": {"python", "model.py"},
+}
+
+// triton makes a model repository, <model>/<version>/<file>. A directory that is
+// one already is left alone; a single file becomes version 1 of a model whose
+// signature Triton reads from the file itself.
+func triton(name string, single bool, entries []Entry) ([]Entry, error) {
+	if !single {
+		for _, e := range entries {
+			if path.Base(e.Path) == "config.pbtxt" && strings.Count(e.Path, "/") == 1 {
+				return entries, nil
+			}
+		}
+		return nil, needs("a model repository, <model>/config.pbtxt and <model>/1/<file>, or a single .onnx, .pt, .plan or .py file")
+	}
+	kind, ok := tritonFiles[path.Ext(entries[0].Path)]
+	if !ok {
+		return nil, needs("a model repository, or a single .onnx, .pt, .plan or .py file")
+	}
+	model := entries[0]
+	model.Path = name + "/1/" + kind.file
+	config := fmt.Sprintf("name: %q\nbackend: %q\nmax_batch_size: 0\n", name, kind.backend)
+	return []Entry{generated(name+"/config.pbtxt", config), model}, nil
+}
+
+func generated(name, content string) Entry {
+	return Entry{Path: name, Size: int64(len(content)), generated: true, Open: func(context.Context) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader([]byte(content))), nil
+	}}
+}
+
+// tensorflow puts a SavedModel below a numbered directory.
+func tensorflow(entries []Entry) ([]Entry, error) {
+	for _, e := range entries {
+		switch dir, file := path.Split(e.Path); {
+		case file != "saved_model.pb":
+		case dir == "":
+			moved := make([]Entry, len(entries))
+			for i, e := range entries {
+				moved[i] = e
+				moved[i].Path = "1/" + e.Path
+			}
+			return moved, nil
+		case strings.Count(dir, "/") <= 2:
+			return entries, nil
+		}
+	}
+	return nil, needs("a SavedModel: a directory that holds saved_model.pb and variables/")
+}
+
+// renamed gives a single file the name that the runtime loads. A directory is
+// left alone if it holds such a file at its root.
+func renamed(single bool, entries []Entry, name string, endings []string) ([]Entry, error) {
+	loads := func(file string) bool {
+		return file == name || slices.Contains(endings, path.Ext(file))
+	}
+	if single {
+		file := entries[0]
+		if !loads(file.Path) {
+			file.Path = name
+		}
+		return []Entry{file}, nil
+	}
+	for _, e := range entries {
+		if !strings.Contains(e.Path, "/") && loads(e.Path) {
+			return entries, nil
+		}
+	}
+	words := name
+	if len(endings) > 0 {
+		words = "a file ending in " + strings.Join(endings, " or ")
+	}
+	return nil, needs(words + " at the root of the directory")
+}

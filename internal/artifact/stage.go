@@ -1,0 +1,287 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package artifact
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"hash"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/naming"
+)
+
+// Store is where artifacts are staged.
+type Store interface {
+	// Stat returns the digest of the artifact that an object was staged
+	// from. Absent is NotFound.
+	Stat(ctx context.Context, at Location) (digest string, err error)
+	// Put streams an object to where none is; Conflict if there is one. A
+	// failing r must leave nothing behind.
+	Put(ctx context.Context, at Location, digest string, r io.Reader) error
+}
+
+// Request is one artifact to stage.
+type Request struct {
+	Source    Source
+	Digest    string   // that the source must have, in hex
+	Into      Location // the staging place
+	Directory string   // arrangement, as in Arrange
+	Name      string   // the model's
+	Tree      bool     // as a tree of objects; otherwise as one model.tar.gz
+}
+
+// Stage copies an artifact to <into>/<digest>/…, unless it is there, and returns
+// where: the address of a model.tar.gz, or of a prefix with a trailing slash.
+// How the files are arranged is part of the address, so that two runtimes do not
+// meet. The bytes are hashed on their way: other bytes than Digest says are
+// InvalidArgument with the path "artifact.uri", and leave nothing behind.
+func Stage(ctx context.Context, store Store, q Request) (string, error) {
+	entries, err := q.Source.Entries(ctx)
+	if err != nil {
+		return "", err
+	}
+	sums := &checker{want: q.Digest, single: q.Source.Single(), source: q.Source.String(), entries: entries}
+	if q.Tree {
+		return q.stageTree(ctx, store, sums)
+	}
+	return q.stageArchive(ctx, store, sums)
+}
+
+func (q *Request) place(kind string) Location {
+	at := q.Into
+	at.Key = strings.TrimSuffix(at.Key, "/")
+	if at.Key != "" {
+		at.Key += "/"
+	}
+	at.Key += q.Digest + "/" + naming.Name(kind, 40, naming.Hash([]string{q.Directory, q.Name, "1"})) + "/"
+	return at
+}
+
+func address(at Location) string { return at.Scheme + "://" + at.Bucket + "/" + at.Key }
+
+func (q *Request) stageArchive(ctx context.Context, store Store, sums *checker) (string, error) {
+	at := q.place("archive")
+	at.Key += "model.tar.gz"
+	if there, err := present(ctx, store, at, q.Digest); there || err != nil {
+		return address(at), err
+	}
+	hashed := sums.hashing()
+	pour := func(w io.Writer) error { return pack(ctx, w, hashed, q) }
+	if sums.single && isArchive(sums.entries[0].Path) {
+		pour = func(w io.Writer) error { return copyArchive(ctx, w, hashed[0]) }
+	}
+	r, w := io.Pipe()
+	go func() {
+		err := pour(w)
+		if err == nil {
+			err = sums.check()
+		}
+		w.CloseWithError(err)
+	}()
+	err := store.Put(ctx, at, q.Digest, r)
+	r.CloseWithError(io.ErrClosedPipe)
+	if mlerr.Is(err, mlerr.Conflict) {
+		return address(at), nil // somebody else was faster with the same bytes
+	}
+	return address(at), err
+}
+
+// stageTree writes one object a file. The marker that the tree is complete lies
+// beside it, not in it: whatever is in it becomes part of the model.
+func (q *Request) stageTree(ctx context.Context, store Store, sums *checker) (string, error) {
+	at := q.place("tree")
+	marker := at
+	marker.Key = strings.TrimSuffix(at.Key, "/") + ".complete"
+	if there, err := present(ctx, store, marker, q.Digest); there || err != nil {
+		return address(at), err
+	}
+	arranged, err := Arrange(q.Directory, q.Name, sums.single, sums.hashing())
+	if err != nil {
+		return "", err
+	}
+	// A wrong byte is noticed only at the end, so nothing may be in the final
+	// place before: read everything once, and then copy it.
+	for i := range sums.entries {
+		if err := discard(ctx, &sums.hashed[i]); err != nil {
+			return "", err
+		}
+	}
+	if err := sums.check(); err != nil {
+		return "", err
+	}
+	for _, e := range arranged {
+		target := at
+		target.Key += e.Path
+		if err := putEntry(ctx, store, target, q.Digest, e); err != nil {
+			return "", err
+		}
+	}
+	err = store.Put(ctx, marker, q.Digest, strings.NewReader(""))
+	if mlerr.Is(err, mlerr.Conflict) {
+		err = nil
+	}
+	return address(at), err
+}
+
+func discard(ctx context.Context, e *Entry) error {
+	r, err := e.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
+
+func putEntry(ctx context.Context, store Store, at Location, digest string, e Entry) error {
+	if there, err := present(ctx, store, at, digest); there || err != nil {
+		return err
+	}
+	r, err := e.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	err = store.Put(ctx, at, digest, r)
+	if mlerr.Is(err, mlerr.Conflict) {
+		return nil
+	}
+	return err
+}
+
+// present reports whether an object is there and is ours.
+func present(ctx context.Context, store Store, at Location, digest string) (bool, error) {
+	got, err := store.Stat(ctx, at)
+	switch {
+	case mlerr.Is(err, mlerr.NotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	case got != digest:
+		return false, mlerr.New(mlerr.AlreadyExists, "%s holds something else than the artifact %s", address(at), digest).
+			WithHint("Nothing is ever overwritten. Remove the object, or choose another staging_uri")
+	}
+	return true, nil
+}
+
+// checker hashes the files of a source while they are read.
+type checker struct {
+	want, source string
+	single       bool
+	entries      []Entry
+	hashed       []Entry
+	hashes       []hash.Hash
+}
+
+// hashing returns the entries so that reading them feeds the checker.
+func (c *checker) hashing() []Entry {
+	c.hashes = make([]hash.Hash, len(c.entries))
+	c.hashed = make([]Entry, len(c.entries))
+	for i := range c.entries {
+		open := c.entries[i].Open
+		c.hashed[i] = c.entries[i]
+		c.hashed[i].Open = func(ctx context.Context) (io.ReadCloser, error) {
+			r, err := open(ctx)
+			if err != nil {
+				return nil, err
+			}
+			c.hashes[i] = sha256.New()
+			return struct {
+				io.Reader
+				io.Closer
+			}{io.TeeReader(r, c.hashes[i]), r}, nil
+		}
+	}
+	return append([]Entry(nil), c.hashed...)
+}
+
+// check compares what was read with what was wanted.
+func (c *checker) check() error {
+	sums := make([]string, len(c.hashes))
+	for i, h := range c.hashes {
+		if h == nil {
+			return mlerr.New(mlerr.InvalidArgument, "%s of %s was not copied", c.entries[i].Path, c.source).At("artifact.uri")
+		}
+		sums[i] = hex.EncodeToString(h.Sum(nil))
+	}
+	if got := combine(c.single, c.entries, sums); got != c.want {
+		return mlerr.New(mlerr.InvalidArgument, "%s has the digest %s, and %s was planned", c.source, got, c.want).
+			At("artifact.uri").WithHint("The artifact changed since the plan: plan again")
+	}
+	return nil
+}
+
+func isArchive(name string) bool {
+	return strings.HasSuffix(name, ".tar.gz") || strings.HasSuffix(name, ".tgz")
+}
+
+// copyArchive passes an archive on as it is, and makes sure that it is one.
+func copyArchive(ctx context.Context, w io.Writer, e Entry) error {
+	r, err := e.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	copied := io.TeeReader(r, w)
+	z, err := gzip.NewReader(copied)
+	if err == nil {
+		t := tar.NewReader(z)
+		for err == nil {
+			_, err = t.Next()
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return mlerr.New(mlerr.InvalidArgument, "%s is not a gzip-compressed tar archive", e.Path).Because(err).At("artifact.uri")
+	}
+	_, err = io.Copy(io.Discard, copied) // what follows the archive's end
+	return err
+}
+
+// pack writes a tar.gz that depends on the files' names and bytes alone: sorted,
+// without times, owners or modes.
+func pack(ctx context.Context, w io.Writer, entries []Entry, q *Request) error {
+	arranged, err := Arrange(q.Directory, q.Name, q.Source.Single(), entries)
+	if err != nil {
+		return err
+	}
+	z := gzip.NewWriter(w)
+	t := tar.NewWriter(z)
+	for _, e := range arranged {
+		header := &tar.Header{Typeflag: tar.TypeReg, Name: e.Path, Size: e.Size, Mode: 0o644, ModTime: time.Unix(0, 0).UTC(), Format: tar.FormatPAX}
+		if err := t.WriteHeader(header); err != nil {
+			return err
+		}
+		if err := packEntry(ctx, t, e); err != nil {
+			return err
+		}
+	}
+	if err := t.Close(); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+func packEntry(ctx context.Context, t *tar.Writer, e Entry) error {
+	r, err := e.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	n, err := io.Copy(t, r)
+	if errors.Is(err, tar.ErrWriteTooLong) || (err == nil && n != e.Size) {
+		return mlerr.New(mlerr.InvalidArgument, "%s changed while it was read", e.Path).At("artifact.uri").WithHint("Apply again")
+	}
+	return err
+}
