@@ -1,0 +1,285 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package sagemaker
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	sm "github.com/aws/aws-sdk-go-v2/service/sagemaker"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/naming"
+)
+
+// The kinds of leftovers, in the order of their removal.
+const (
+	leftoverConfig = "endpoint configuration"
+	leftoverModel  = "model"
+)
+
+// inUse are the names that an endpoint refers to, now or in a pending change.
+type inUse struct{ configs, models []string }
+
+func references(now *sm.DescribeEndpointOutput, current *sm.DescribeEndpointConfigOutput) inUse {
+	var use inUse
+	if now != nil {
+		use.configs = append(use.configs, aws.ToString(now.EndpointConfigName))
+		if p := now.PendingDeploymentSummary; p != nil {
+			use.configs = append(use.configs, aws.ToString(p.EndpointConfigName))
+		}
+	}
+	use.models = modelsOf(current)
+	return use
+}
+
+// computedNames are the forms of the names that we compute for an endpoint:
+// those of configurations, and those of Models with their version's mark.
+func computedNames(endpoint string) (stem string, configs, models *regexp.Regexp) {
+	const digits = `[0-9a-f]{10}`
+	zeros := strings.Repeat("0", 64)
+	mark := versionMark(driver.VersionRef{})
+	configStem := strings.TrimSuffix(naming.Name(endpoint, maxName, zeros), zeros[:10])
+	modelStem := strings.TrimSuffix(naming.Name(endpoint, maxName-len(mark), zeros), zeros[:10])
+	configs = regexp.MustCompile(`^` + regexp.QuoteMeta(configStem) + digits + `$`)
+	models = regexp.MustCompile(`^` + regexp.QuoteMeta(modelStem) + digits + `-v[0-9a-f]{7}$`)
+	return strings.TrimSuffix(modelStem, "-"), configs, models
+}
+
+// EndpointLeftovers lists what an endpoint that is gone has left behind.
+func (d *sagemaker) EndpointLeftovers(ctx context.Context, key driver.Key) ([]driver.Leftover, error) {
+	r, err := d.at(ctx, key.Location)
+	if err != nil {
+		return nil, err
+	}
+	return d.leftovers(ctx, r, key, inUse{})
+}
+
+// leftovers lists our configurations and Models that are not in use. Without the
+// permission to list, which nothing else needs, it finds none.
+func (d *sagemaker) leftovers(ctx context.Context, r *region, key driver.Key, use inUse) ([]driver.Leftover, error) {
+	stem, configPattern, modelPattern := computedNames(key.Name)
+	var configs, models []string
+	group, gctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		configs, err = r.configNames(gctx, stem)
+		return err
+	})
+	group.Go(func() (err error) {
+		models, err = r.modelNames(gctx, stem)
+		return err
+	})
+	if err := group.Wait(); mlerr.Is(err, mlerr.PermissionDenied) {
+		d.log.Warn("leftovers are not looked for", "endpoint", key.Name, "error", err)
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var all []driver.Leftover
+	for _, name := range configs {
+		if configPattern.MatchString(name) && !slices.Contains(use.configs, name) {
+			all = append(all, driver.Leftover{Kind: leftoverConfig, Name: name})
+		}
+	}
+	for _, name := range models {
+		if modelPattern.MatchString(name) && !slices.Contains(use.models, name) {
+			all = append(all, driver.Leftover{Kind: leftoverModel, Name: name})
+		}
+	}
+	return r.onlyOurs(ctx, key.Name, all)
+}
+
+// onlyOurs leaves out what does not carry the endpoint's marks.
+func (r *region) onlyOurs(ctx context.Context, endpoint string, all []driver.Leftover) ([]driver.Leftover, error) {
+	ours := make([]bool, len(all))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for i, l := range all {
+		group.Go(func() (err error) {
+			ours[i], err = r.isOurs(ctx, endpoint, l)
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var kept []driver.Leftover
+	for i, l := range all {
+		if ours[i] {
+			kept = append(kept, l)
+		}
+	}
+	return kept, nil
+}
+
+func (r *region) isOurs(ctx context.Context, endpoint string, l driver.Leftover) (bool, error) {
+	kind := "endpoint-config/"
+	if l.Kind == leftoverModel {
+		kind = "model/"
+	}
+	id, err := r.arnOf(ctx, kind+l.Name)
+	if err != nil {
+		return false, err
+	}
+	tags, err := r.tags(ctx, id)
+	if err != nil {
+		return false, gone(err)
+	}
+	return marksIn(tags, endpoint).Owned, nil
+}
+
+func (r *region) configNames(ctx context.Context, stem string) ([]string, error) {
+	var names []string
+	pages := sm.NewListEndpointConfigsPaginator(r.clients.sm, &sm.ListEndpointConfigsInput{NameContains: &stem, MaxResults: aws.Int32(100)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, failed(err, "list the endpoint configurations like %s", stem)
+		}
+		for _, c := range page.EndpointConfigs {
+			names = append(names, aws.ToString(c.EndpointConfigName))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (r *region) modelNames(ctx context.Context, part string) ([]string, error) {
+	var names []string
+	pages := sm.NewListModelsPaginator(r.clients.sm, &sm.ListModelsInput{NameContains: &part, MaxResults: aws.Int32(100)})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, failed(err, "list the models like %s", part)
+		}
+		for _, m := range page.Models {
+			names = append(names, aws.ToString(m.ModelName))
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Sweep removes configurations, then Models. Right before each it looks again at
+// the marks and at what the endpoint refers to: neither the configuration in
+// use nor the one of a pending change may go, nor their Models.
+func (d *sagemaker) Sweep(ctx context.Context, key driver.Key, leftovers []driver.Leftover) error {
+	r, err := d.at(ctx, key.Location)
+	if err != nil {
+		return err
+	}
+	for _, kind := range []string{leftoverConfig, leftoverModel} {
+		for _, l := range leftovers {
+			if l.Kind != kind {
+				continue
+			}
+			if err := r.sweepOne(ctx, key, l); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *region) sweepOne(ctx context.Context, key driver.Key, l driver.Leftover) error {
+	ours, err := r.isOurs(ctx, key.Name, l)
+	if err != nil || !ours {
+		return err
+	}
+	use, err := r.inUse(ctx, key.Name)
+	if err != nil {
+		return err
+	}
+	if l.Kind == leftoverConfig {
+		if slices.Contains(use.configs, l.Name) {
+			return nil
+		}
+		_, err := r.clients.sm.DeleteEndpointConfig(ctx, &sm.DeleteEndpointConfigInput{EndpointConfigName: &l.Name})
+		return gone(failed(err, "delete the endpoint configuration %s", l.Name))
+	}
+	if slices.Contains(use.models, l.Name) {
+		return nil
+	}
+	_, err = r.clients.sm.DeleteModel(ctx, &sm.DeleteModelInput{ModelName: &l.Name})
+	return gone(failed(err, "delete the model %s", l.Name))
+}
+
+// inUse reads what the endpoint refers to at this moment.
+func (r *region) inUse(ctx context.Context, endpoint string) (inUse, error) {
+	now, err := r.endpoint(ctx, endpoint)
+	if mlerr.Is(err, mlerr.NotFound) {
+		return inUse{}, nil
+	}
+	if err != nil {
+		return inUse{}, err
+	}
+	use := references(now, nil)
+	for _, name := range use.configs {
+		config, err := r.config(ctx, name)
+		if err != nil && !mlerr.Is(err, mlerr.NotFound) {
+			return inUse{}, err
+		}
+		use.models = append(use.models, modelsOf(config)...)
+	}
+	return use, nil
+}
+
+// servedBy names an endpoint that serves a version, or is "". Our Models of a
+// version carry its mark in their names; the endpoint is asked whether it really
+// refers to one, and the Model whether it really is that version.
+func (d *sagemaker) servedBy(ctx context.Context, r *region, ref driver.VersionRef, id string) (string, error) {
+	names, err := r.modelNames(ctx, versionMark(ref))
+	if mlerr.Is(err, mlerr.PermissionDenied) {
+		d.log.Warn("who serves the version is not looked for", "version", ref.String(), "error", err)
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var mu sync.Mutex
+	by := ""
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(parallel)
+	for _, name := range names {
+		group.Go(func() error {
+			endpoint, err := r.servedThrough(ctx, name, id)
+			mu.Lock()
+			defer mu.Unlock()
+			if endpoint != "" && (by == "" || endpoint < by) {
+				by = endpoint
+			}
+			return err
+		})
+	}
+	return by, group.Wait()
+}
+
+func (r *region) servedThrough(ctx context.Context, name, id string) (string, error) {
+	m, err := r.model(ctx, name)
+	if err != nil {
+		return "", gone(err)
+	}
+	if m.PrimaryContainer == nil || aws.ToString(m.PrimaryContainer.ModelPackageName) != id {
+		return "", nil
+	}
+	tags, err := r.tags(ctx, aws.ToString(m.ModelArn))
+	if err != nil {
+		return "", gone(err)
+	}
+	endpoint := tags[tagResource]
+	if tags[tagManagedBy] != managedBy || endpoint == "" {
+		return "", nil
+	}
+	use, err := r.inUse(ctx, endpoint)
+	if err != nil || !slices.Contains(use.models, name) {
+		return "", err
+	}
+	return endpoint, nil
+}
