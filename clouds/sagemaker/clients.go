@@ -174,7 +174,11 @@ func (d *sagemaker) limitAndLog(ctx context.Context, in middleware.DeserializeIn
 	out middleware.DeserializeOutput, meta middleware.Metadata, err error) {
 	if d.limiter != nil && awsmiddleware.GetServiceID(ctx) != sts.ServiceID {
 		if err := d.limiter.Wait(ctx); err != nil {
-			return out, meta, mlerr.Wrap(err, mlerr.Timeout, "waiting for the client-side rate limit")
+			code := mlerr.CodeOf(err)
+			if code == mlerr.Unknown { // it would take longer than there is time
+				code = mlerr.Timeout
+			}
+			return out, meta, mlerr.Wrap(err, code, "waiting for the client-side rate limit")
 		}
 	}
 	start := d.now()

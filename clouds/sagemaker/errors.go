@@ -58,7 +58,11 @@ func classify(err error) (mlerr.Code, string) {
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
-		return mlerr.Unavailable, ""
+		var params smithy.InvalidParamsError
+		if errors.As(err, &params) {
+			return mlerr.InvalidArgument, ""
+		}
+		return mlerr.Unavailable, "" // nothing came back, or not the whole of it
 	}
 	if c, ok := codes[api.ErrorCode()]; ok {
 		return c.code, c.hint

@@ -149,6 +149,10 @@ func (d *sagemaker) read(ctx context.Context, r *region, key driver.Key, now *sm
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
+	if len(now.ProductionVariants) == 0 && read.config != nil {
+		now.ProductionVariants = planned(read.config.ProductionVariants)
+		now.ShadowProductionVariants = planned(read.config.ShadowProductionVariants)
+	}
 	if now.AsyncInferenceConfig != nil {
 		for variant, s := range read.scaling {
 			if aws.ToInt32(s.target.MinCapacity) > 0 {
@@ -168,6 +172,16 @@ func (d *sagemaker) read(ctx context.Context, r *region, key driver.Key, now *sm
 		return read, err
 	}
 	return read, nil
+}
+
+// planned are the variants of an endpoint that shows none yet, or never had any.
+func planned(all []types.ProductionVariant) []types.ProductionVariantSummary {
+	var summaries []types.ProductionVariantSummary
+	for _, v := range all {
+		summaries = append(summaries, types.ProductionVariantSummary{VariantName: v.VariantName, DesiredWeight: v.InitialVariantWeight,
+			DesiredInstanceCount: v.InitialInstanceCount, DesiredServerlessConfig: v.ServerlessConfig})
+	}
+	return summaries
 }
 
 // readContent reads the configuration in use and its Models.

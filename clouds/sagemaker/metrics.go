@@ -133,7 +133,7 @@ func cooldown(d time.Duration) *int32 {
 // Scaling cannot do with a variant.
 func prepareScaling(spec *driver.EndpointSpec, dep *driver.Deployment, path string) error {
 	s, r := &dep.Scaling, refusal{unknown: spec.Unknown}
-	if spec.Unknown.Has(path) {
+	if unknownIn(spec.Unknown, path) {
 		return nil
 	}
 	const wrong, cannot = mlerr.InvalidArgument, mlerr.Unsupported

@@ -56,7 +56,7 @@ func (d *sagemaker) PrepareModel(spec *driver.ModelSpec) error {
 
 func checkName(path string, kind driver.Kind, name string, unknown driver.Unknown) error {
 	var e *mlerr.Error
-	if err := naming.Check(string(driver.SageMaker), string(kind), name); unknown.Has(path) || !errors.As(err, &e) {
+	if err := naming.Check(string(driver.SageMaker), string(kind), name); unknownAt(unknown, path) || !errors.As(err, &e) {
 		return nil
 	}
 	return e.At("%s", path)
@@ -85,7 +85,7 @@ func checkModelTags(spec *driver.ModelSpec) error {
 func checkServing(s *driver.Serving, unknown driver.Unknown) error {
 	var all mlerr.List
 	fixed := func(differs bool, path, format string, args ...any) {
-		if differs && !unknown.Has(path) {
+		if differs && !unknownAt(unknown, path) {
 			all.Add(mlerr.New(mlerr.Unsupported, format, args...).At("%s", path).
 				WithHint("Leave it out and let the container answer on port 8080: GET /ping and POST /invocations"))
 		}
@@ -103,7 +103,7 @@ func checkServing(s *driver.Serving, unknown driver.Unknown) error {
 // checkRuntime refuses a preset that has no image in the region.
 func checkRuntime(spec *driver.ModelSpec) error {
 	s := &spec.Serving
-	if s.Image != "" || s.Runtime == "" || spec.Unknown.Has("serving.image") || spec.Unknown.Has("location") {
+	if s.Image != "" || s.Runtime == "" || unknownIn(spec.Unknown, "serving") || spec.Unknown.Has("location") {
 		return nil
 	}
 	_, err := runtimes.SageMaker(s.Runtime, spec.Key.Location, false, "x86_64")
@@ -166,12 +166,11 @@ func (d *sagemaker) CreateModel(ctx context.Context, spec *driver.ModelSpec) err
 	if err != nil {
 		return err
 	}
-	out, err := r.clients.sm.CreateModelPackageGroup(ctx, &sm.CreateModelPackageGroupInput{
+	_, err = r.clients.sm.CreateModelPackageGroup(ctx, &sm.CreateModelPackageGroupInput{
 		ModelPackageGroupName: &spec.Key.Name,
 		Tags:                  tagList(groupTags(spec, "", true)),
 	})
 	if err == nil {
-		r.learn(out.ModelPackageGroupArn)
 		return nil
 	}
 	err = failed(err, "create the model package group %s", spec.Key.Name)
@@ -198,7 +197,7 @@ func (r *region) group(ctx context.Context, name string) (*sm.DescribeModelPacka
 	if err != nil {
 		return nil, failed(err, "read the model package group %s", name)
 	}
-	r.learn(out.ModelPackageGroupArn)
+	r.learnGroup(name, strings.Replace(aws.ToString(out.ModelPackageGroupArn), ":model-package-group/", ":model-package/", 1))
 	if out.ModelPackageGroupStatus == types.ModelPackageGroupStatusDeleting {
 		return nil, mlerr.New(mlerr.NotFound, "the model package group %s is being deleted", name)
 	}
@@ -229,17 +228,15 @@ func (d *sagemaker) DeleteModel(ctx context.Context, key driver.Key) error {
 }
 
 // packageARN is the ARN of a version. The service takes nothing else reliably,
-// and an ARN holds the account: learned from any earlier answer, or asked for.
+// and an ARN holds the account: it is learned from any earlier answer about the
+// group, or asked for.
 func (r *region) packageARN(ctx context.Context, ref driver.VersionRef) (string, error) {
-	prefix, ok := r.known()
+	stem, ok := r.knownGroup(ref.Key.Name)
 	if !ok {
-		group, err := r.group(ctx, ref.Key.Name)
-		if err != nil {
+		if _, err := r.group(ctx, ref.Key.Name); err != nil {
 			return "", err
 		}
-		if prefix, ok = r.known(); !ok {
-			return "", mlerr.New(mlerr.Unknown, "the service gave %q for an ARN", aws.ToString(group.ModelPackageGroupArn))
-		}
+		stem, _ = r.knownGroup(ref.Key.Name)
 	}
-	return prefix + "model-package/" + ref.Key.Name + "/" + ref.Version, nil
+	return stem + "/" + ref.Version, nil
 }

@@ -183,7 +183,8 @@ type region struct {
 	err     error
 
 	mu     sync.Mutex
-	prefix string // "arn:aws:sagemaker:eu-west-1:123456789012:", once an answer has shown it
+	prefix string            // "arn:aws:sagemaker:eu-west-1:123456789012:", once an answer has shown it
+	groups map[string]string // "<prefix>model-package/<group>" by the group's name
 
 	shared  singleflight.Group // account-wide reads that many refreshes share
 	scaling scalingCache
@@ -215,6 +216,23 @@ func (r *region) learn(given *string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.prefix = "arn:" + a.Partition + ":sagemaker:" + a.Region + ":" + a.AccountID + ":"
+}
+
+// learnGroup remembers what the ARNs of a group's versions begin with.
+func (r *region) learnGroup(name, stem string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.groups == nil {
+		r.groups = map[string]string{}
+	}
+	r.groups[name] = stem
+}
+
+func (r *region) knownGroup(name string) (stem string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	stem, ok = r.groups[name]
+	return stem, ok
 }
 
 func (r *region) known() (prefix string, ok bool) {

@@ -93,7 +93,7 @@ func (d *sagemaker) PublishVersion(ctx context.Context, spec *driver.ModelSpec, 
 	}
 	in := &sm.CreateModelPackageInput{
 		ModelPackageGroupName:             &spec.Key.Name,
-		ModelPackageDescription:           aws.String(token(spec.VersionHash(), spec.Artifact.Digest)),
+		ModelPackageDescription:           aws.String(identity(spec.VersionHash(), spec.Artifact.Digest)),
 		ModelApprovalStatus:               approvalStatus(spec.Approval),
 		CustomerMetadataProperties:        properties(spec),
 		InferenceSpecification:            &types.InferenceSpecification{Containers: builds[buildDefault]},
@@ -104,13 +104,9 @@ func (d *sagemaker) PublishVersion(ctx context.Context, spec *driver.ModelSpec, 
 	if spec.EncryptionKey != "" {
 		in.SecurityConfig = &types.ModelPackageSecurityConfig{KmsKeyId: &spec.EncryptionKey}
 	}
-	out, err := r.clients.sm.CreateModelPackage(ctx, in)
-	if err != nil {
-		// Only the group is referred to, and it was seen a moment ago.
-		return invisible(failed(err, "register a version of %s", spec.Key.Name))
-	}
-	r.learn(out.ModelPackageArn)
-	return nil
+	_, err = r.clients.sm.CreateModelPackage(ctx, in)
+	// Only the group is referred to, and it was seen a moment ago.
+	return invisible(failed(err, "register a version of %s", spec.Key.Name))
 }
 
 // clientToken is 36 characters, the longest that is allowed.

@@ -42,15 +42,23 @@ func references(now *sm.DescribeEndpointOutput, current *sm.DescribeEndpointConf
 
 // computedNames are the forms of the names that we compute for an endpoint:
 // those of configurations, and those of Models with their version's mark.
-func computedNames(endpoint string) (stem string, configs, models *regexp.Regexp) {
-	const digits = `[0-9a-f]{10}`
+func computedNames(endpoint string) (configs, models computed) {
 	zeros := strings.Repeat("0", 64)
 	mark := versionMark(driver.VersionRef{})
 	configStem := strings.TrimSuffix(naming.Name(endpoint, maxName, zeros), zeros[:10])
 	modelStem := strings.TrimSuffix(naming.Name(endpoint, maxName-len(mark), zeros), zeros[:10])
-	configs = regexp.MustCompile(`^` + regexp.QuoteMeta(configStem) + digits + `$`)
-	models = regexp.MustCompile(`^` + regexp.QuoteMeta(modelStem) + digits + `-v[0-9a-f]{7}$`)
-	return strings.TrimSuffix(modelStem, "-"), configs, models
+	return computed{configStem, regexp.MustCompile(`^[0-9a-f]{10}$`)}, computed{modelStem, regexp.MustCompile(`^[0-9a-f]{10}-v[0-9a-f]{7}$`)}
+}
+
+// computed is a form of names: a stem, to list by, and what follows it.
+type computed struct {
+	stem string
+	rest *regexp.Regexp
+}
+
+func (c computed) match(name string) bool {
+	rest, ok := strings.CutPrefix(name, c.stem)
+	return ok && c.rest.MatchString(rest)
 }
 
 // EndpointLeftovers lists what an endpoint that is gone has left behind.
@@ -65,15 +73,15 @@ func (d *sagemaker) EndpointLeftovers(ctx context.Context, key driver.Key) ([]dr
 // leftovers lists our configurations and Models that are not in use. Without the
 // permission to list, which nothing else needs, it finds none.
 func (d *sagemaker) leftovers(ctx context.Context, r *region, key driver.Key, use inUse) ([]driver.Leftover, error) {
-	stem, configPattern, modelPattern := computedNames(key.Name)
+	configForm, modelForm := computedNames(key.Name)
 	var configs, models []string
 	group, gctx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		configs, err = r.configNames(gctx, stem)
+		configs, err = r.configNames(gctx, configForm.stem)
 		return err
 	})
 	group.Go(func() (err error) {
-		models, err = r.modelNames(gctx, stem)
+		models, err = r.modelNames(gctx, modelForm.stem)
 		return err
 	})
 	if err := group.Wait(); mlerr.Is(err, mlerr.PermissionDenied) {
@@ -84,12 +92,12 @@ func (d *sagemaker) leftovers(ctx context.Context, r *region, key driver.Key, us
 	}
 	var all []driver.Leftover
 	for _, name := range configs {
-		if configPattern.MatchString(name) && !slices.Contains(use.configs, name) {
+		if configForm.match(name) && !slices.Contains(use.configs, name) {
 			all = append(all, driver.Leftover{Kind: leftoverConfig, Name: name})
 		}
 	}
 	for _, name := range models {
-		if modelPattern.MatchString(name) && !slices.Contains(use.models, name) {
+		if modelForm.match(name) && !slices.Contains(use.models, name) {
 			all = append(all, driver.Leftover{Kind: leftoverModel, Name: name})
 		}
 	}

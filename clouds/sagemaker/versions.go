@@ -5,6 +5,7 @@ package sagemaker
 
 import (
 	"context"
+	"path"
 	"regexp"
 	"sort"
 	"strconv"
@@ -137,7 +138,7 @@ func (r *region) packages(ctx context.Context, group string) ([]types.ModelPacka
 		}
 		for _, s := range page.ModelPackageSummaryList {
 			if s.ModelPackageVersion != nil && s.ModelPackageArn != nil {
-				r.learn(s.ModelPackageArn)
+				r.learnGroup(group, path.Dir(*s.ModelPackageArn))
 				all = append(all, s)
 			}
 		}
@@ -230,7 +231,6 @@ func (r *region) describePackage(ctx context.Context, id string) (*sm.DescribeMo
 	if err != nil {
 		return nil, failed(err, "read the model package %s", id)
 	}
-	r.learn(out.ModelPackageArn)
 	return out, nil
 }
 
@@ -284,6 +284,6 @@ func (d *sagemaker) DeleteVersion(ctx context.Context, ref driver.VersionRef) er
 
 var digestToken = regexp.MustCompile(`^ml:([0-9a-f]{64}) sha256:([0-9a-f]{64})$`)
 
-// token is the package description by which the list alone shows what each
+// identity is the package description by which the list alone shows what each
 // version is.
-func token(hash, digest string) string { return "ml:" + hash + " sha256:" + digest }
+func identity(hash, digest string) string { return "ml:" + hash + " sha256:" + digest }
