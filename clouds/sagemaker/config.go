@@ -51,15 +51,16 @@ func (r *region) blueprint(ctx context.Context, spec *driver.EndpointSpec, live 
 	shadowed := hasMirror(spec.Deployments)
 	for i := range spec.Deployments {
 		dep := &spec.Deployments[i]
-		modelName, err := r.modelFor(ctx, b, spec, dep)
+		registered, err := r.buildsOf(ctx, dep)
 		if err != nil {
 			return nil, err
 		}
-		old := liveVariant(live, dep.Name)
-		v := variant(spec, dep, modelName, initial, old)
-		if err := r.accelerate(ctx, &v, dep); err != nil {
+		modelName, err := r.modelFor(ctx, b, spec, dep, registered)
+		if err != nil {
 			return nil, err
 		}
+		v := variant(spec, dep, modelName, initial, liveVariant(live, dep.Name))
+		accelerate(&v, dep, registered)
 		if dep.Mirror > 0 {
 			v.InitialVariantWeight = aws.Float32(float32(dep.Mirror))
 			config.ShadowProductionVariants = append(config.ShadowProductionVariants, v)
@@ -130,9 +131,22 @@ func versionMark(ref driver.VersionRef) string {
 	return "-v" + naming.Hash(ref.String())[:7]
 }
 
+// buildsOf reads the package that a deployment serves if its instance type may
+// want another build than the default; otherwise it is nil.
+func (r *region) buildsOf(ctx context.Context, dep *driver.Deployment) (*sm.DescribeModelPackageOutput, error) {
+	if dep.Model.Native != "" || buildFor(dep.Compute.InstanceType) == buildDefault {
+		return nil, nil
+	}
+	id, err := r.packageARN(ctx, dep.Model)
+	if err != nil {
+		return nil, err
+	}
+	return r.describePackage(ctx, id)
+}
+
 // modelFor adds the Model that binds a version to role and network, and returns
 // its name.
-func (r *region) modelFor(ctx context.Context, b *blueprint, spec *driver.EndpointSpec, dep *driver.Deployment) (string, error) {
+func (r *region) modelFor(ctx context.Context, b *blueprint, spec *driver.EndpointSpec, dep *driver.Deployment, registered *sm.DescribeModelPackageOutput) (string, error) {
 	if native := dep.Model.Native; native != "" {
 		_, name, _ := strings.Cut(native, ":model/")
 		return name, r.fits(ctx, spec, dep, name)
@@ -142,14 +156,8 @@ func (r *region) modelFor(ctx context.Context, b *blueprint, spec *driver.Endpoi
 		return "", err
 	}
 	container := &types.ContainerDefinition{ModelPackageName: &id, Environment: nonEmpty(dep.Env)}
-	if build := buildFor(dep.Compute.InstanceType); build != "" {
-		p, err := r.describePackage(ctx, id)
-		if err != nil {
-			return "", err
-		}
-		if hasBuild(p, build) {
-			container.InferenceSpecificationName = &build
-		}
+	if build := buildFor(dep.Compute.InstanceType); registered != nil && hasBuild(registered, build) {
+		container.InferenceSpecificationName = &build
 	}
 	in := &sm.CreateModelInput{
 		ExecutionRoleArn: &spec.Settings.SageMaker.ExecutionRoleARN,
@@ -258,9 +266,9 @@ const loadingSeconds = 1800
 
 // accelerate adds what a variant with accelerators needs to start: time, and a
 // host driver that is new enough for the image.
-func (r *region) accelerate(ctx context.Context, v *types.ProductionVariant, dep *driver.Deployment) error {
-	if !accelerated(dep.Compute.InstanceType) || v.ServerlessConfig != nil {
-		return nil
+func accelerate(v *types.ProductionVariant, dep *driver.Deployment, registered *sm.DescribeModelPackageOutput) {
+	if !accelerated(dep.Compute.InstanceType) {
+		return
 	}
 	if v.ModelDataDownloadTimeoutInSeconds == nil {
 		v.ModelDataDownloadTimeoutInSeconds = aws.Int32(loadingSeconds)
@@ -268,21 +276,12 @@ func (r *region) accelerate(ctx context.Context, v *types.ProductionVariant, dep
 	if v.ContainerStartupHealthCheckTimeoutInSeconds == nil {
 		v.ContainerStartupHealthCheckTimeoutInSeconds = aws.Int32(loadingSeconds)
 	}
-	if dep.Model.Native != "" {
-		return nil
+	if registered == nil {
+		return
 	}
-	id, err := r.packageARN(ctx, dep.Model)
-	if err != nil {
-		return err
-	}
-	out, err := r.describePackage(ctx, id)
-	if err != nil {
-		return err
-	}
-	if ami := runtimes.InferenceAMI(imageFor(out, buildFor(dep.Compute.InstanceType))); ami != "" {
+	if ami := runtimes.InferenceAMI(imageFor(registered, buildFor(dep.Compute.InstanceType))); ami != "" {
 		v.InferenceAmiVersion = types.ProductionVariantInferenceAmiVersion(ami)
 	}
-	return nil
 }
 
 func asyncConfig(a *driver.Async) *types.AsyncInferenceConfig {

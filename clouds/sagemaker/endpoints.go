@@ -124,7 +124,7 @@ func (d *sagemaker) Deploy(ctx context.Context, spec *driver.EndpointSpec, seen 
 	if err != nil && !mlerr.Is(err, mlerr.NotFound) {
 		return err
 	}
-	t := transitionTo(spec, seen, now, live)
+	t := transitionTo(spec, now, live)
 	b, err := r.blueprint(ctx, spec, live, t.counts, "")
 	if err != nil {
 		return err

@@ -25,7 +25,7 @@ type transition struct {
 // new configuration, which for an autoscaled one would be an instant scale-in;
 // with retain the service refuses another instance type. So where a type
 // changes, the new configuration is made with the live counts instead.
-func transitionTo(spec *driver.EndpointSpec, seen *driver.EndpointState, now *sm.DescribeEndpointOutput, live *sm.DescribeEndpointConfigOutput) transition {
+func transitionTo(spec *driver.EndpointSpec, now *sm.DescribeEndpointOutput, live *sm.DescribeEndpointConfigOutput) transition {
 	t := transition{mixed: now.EndpointStatus == types.EndpointStatusUpdateRollbackFailed, counts: counts{}}
 	wanted := map[string]*driver.Deployment{}
 	for i := range spec.Deployments {

@@ -6,6 +6,7 @@ package sagemaker
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
@@ -103,6 +104,9 @@ func FuzzChunks(f *testing.F) {
 	f.Add("plain")
 	f.Add(strings.Repeat("ü=\"", 400))
 	f.Fuzz(func(t *testing.T, text string) {
+		if !utf8.ValidString(text) {
+			t.Skip("Terraform's strings are valid")
+		}
 		tags := map[string]string{}
 		chunks(tags, "k", text)
 		for key, value := range tags {
@@ -110,7 +114,7 @@ func FuzzChunks(f *testing.F) {
 				t.Fatalf("%s = %q is not a tag", key, value)
 			}
 		}
-		if got := unchunk(tags, "k"); got != strings.ToValidUTF8(text, string('\uFFFD')) && got != text {
+		if got := unchunk(tags, "k"); got != text {
 			t.Errorf("%q came back as %q", text, got)
 		}
 	})
