@@ -6,6 +6,7 @@ package sagemaker
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,9 +171,13 @@ func (d *sagemaker) middleware() []func(*middleware.Stack) error {
 	return options
 }
 
+// limited are the APIs with small account-wide rates; S3, STS and the runtime
+// have large ones.
+var limited = []string{sm.ServiceID, applicationautoscaling.ServiceID, cloudwatch.ServiceID}
+
 func (d *sagemaker) limitAndLog(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
 	out middleware.DeserializeOutput, meta middleware.Metadata, err error) {
-	if d.limiter != nil && awsmiddleware.GetServiceID(ctx) != sts.ServiceID {
+	if d.limiter != nil && slices.Contains(limited, awsmiddleware.GetServiceID(ctx)) {
 		if err := d.limiter.Wait(ctx); err != nil {
 			code := mlerr.CodeOf(err)
 			if code == mlerr.Unknown { // it would take longer than there is time

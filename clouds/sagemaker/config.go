@@ -39,7 +39,7 @@ type counts map[string]int
 func (r *region) blueprint(ctx context.Context, spec *driver.EndpointSpec, live *sm.DescribeEndpointConfigOutput, initial counts, salt string) (*blueprint, error) {
 	b := &blueprint{models: map[string]*sm.CreateModelInput{}}
 	config := &sm.CreateEndpointConfigInput{
-		AsyncInferenceConfig: asyncConfig(spec.Settings.SageMaker.Async),
+		AsyncInferenceConfig: asyncConfig(spec.Settings.SageMaker.Async, live),
 		DataCaptureConfig:    captureConfig(&spec.Settings, live),
 	}
 	if key := spec.Settings.Encryption.Key; key != "" {
@@ -284,13 +284,18 @@ func accelerate(v *types.ProductionVariant, dep *driver.Deployment, registered *
 	}
 }
 
-func asyncConfig(a *driver.Async) *types.AsyncInferenceConfig {
+func asyncConfig(a *driver.Async, live *sm.DescribeEndpointConfigOutput) *types.AsyncInferenceConfig {
 	if a == nil {
 		return nil
 	}
 	out := &types.AsyncInferenceOutputConfig{S3OutputPath: &a.OutputURI, S3FailurePath: optional(a.FailureURI), KmsKeyId: optional(a.EncryptionKey)}
 	if a.SuccessTopic != "" || a.ErrorTopic != "" {
 		out.NotificationConfig = &types.AsyncInferenceNotificationConfig{SuccessTopic: optional(a.SuccessTopic), ErrorTopic: optional(a.ErrorTopic)}
+		if live != nil && live.AsyncInferenceConfig != nil && live.AsyncInferenceConfig.OutputConfig != nil {
+			if old := live.AsyncInferenceConfig.OutputConfig.NotificationConfig; old != nil {
+				out.NotificationConfig.IncludeInferenceResponseIn = old.IncludeInferenceResponseIn
+			}
+		}
 	}
 	config := &types.AsyncInferenceConfig{OutputConfig: out}
 	if a.MaxConcurrencyPerInstance > 0 {

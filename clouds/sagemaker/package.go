@@ -11,6 +11,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sm "github.com/aws/aws-sdk-go-v2/service/sagemaker"
@@ -81,16 +82,23 @@ func checkMetadata(spec *driver.ModelSpec) error {
 }
 
 // PublishVersion makes a package. The client token makes a repetition after the
-// same newest version return the version that the first attempt has made.
+// same newest version return the version that the first attempt has made. The
+// group's age is part of it: a group that was deleted and made again must not
+// get back the versions of its predecessor.
 func (d *sagemaker) PublishVersion(ctx context.Context, spec *driver.ModelSpec, staged, newest string) error {
 	r, err := d.at(ctx, spec.Key.Location)
 	if err != nil {
 		return err
 	}
+	group, err := r.group(ctx, spec.Key.Name)
+	if err != nil {
+		return invisible(err)
+	}
 	builds, err := containers(spec, staged)
 	if err != nil {
 		return err
 	}
+	born := aws.ToTime(group.CreationTime).UTC().Format(time.RFC3339Nano)
 	in := &sm.CreateModelPackageInput{
 		ModelPackageGroupName:             &spec.Key.Name,
 		ModelPackageDescription:           aws.String(identity(spec.VersionHash(), spec.Artifact.Digest)),
@@ -99,7 +107,7 @@ func (d *sagemaker) PublishVersion(ctx context.Context, spec *driver.ModelSpec, 
 		InferenceSpecification:            &types.InferenceSpecification{Containers: builds[buildDefault]},
 		AdditionalInferenceSpecifications: additional(builds),
 		SkipModelValidation:               types.SkipModelValidationAll,
-		ClientToken:                       aws.String(clientToken(spec.Key.Name, newest, spec.VersionHash())),
+		ClientToken:                       aws.String(clientToken(spec.Key.Name, born, newest, spec.VersionHash())),
 	}
 	if spec.EncryptionKey != "" {
 		in.SecurityConfig = &types.ModelPackageSecurityConfig{KmsKeyId: &spec.EncryptionKey}

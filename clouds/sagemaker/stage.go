@@ -7,6 +7,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/feature/s3/manager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
@@ -120,6 +121,7 @@ func (d *sagemaker) store(ctx context.Context, bucket string) (*s3.Client, error
 	options := func(o *s3.Options) {
 		d.base(&o.BaseEndpoint)
 		o.UsePathStyle = d.cfg.EndpointURL != ""
+		o.Retryer = retry.NewStandard() // of a large upload, the part that failed is sent again
 	}
 	client := s3.NewFromConfig(r.clients.config, options)
 	if d.cfg.EndpointURL != "" {
