@@ -193,7 +193,7 @@ func TestConfigurationRoundTrip(t *testing.T) {
 		read.models[*m.ModelName] = &sm.DescribeModelOutput{ModelName: m.ModelName, PrimaryContainer: m.PrimaryContainer,
 			VpcConfig: m.VpcConfig, ExecutionRoleArn: m.ExecutionRoleArn, EnableNetworkIsolation: m.EnableNetworkIsolation}
 	}
-	state := testDriver(t).state(spec.Key, read)
+	state := testDriver(t).state(offline(), spec.Key, read)
 	if diff := cmp.Diff(spec.Settings, state.Settings); diff != "" {
 		t.Errorf("settings: %s", diff)
 	}

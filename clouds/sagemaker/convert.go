@@ -4,8 +4,10 @@
 package sagemaker
 
 import (
+	"context"
 	"encoding/json"
 	"math"
+	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sagemaker/types"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
 // modelSettings are the settings of an endpoint that its Models carry.
@@ -58,28 +61,61 @@ func sortedCopy(all []string) []string {
 	return copied
 }
 
+// containerOf is the container of a Model that has just one.
+func containerOf(m *sm.DescribeModelOutput) *types.ContainerDefinition {
+	switch {
+	case m.PrimaryContainer != nil:
+		return m.PrimaryContainer
+	case len(m.Containers) == 1:
+		return &m.Containers[0]
+	}
+	return &types.ContainerDefinition{}
+}
+
+// packageOf is the ARN of the registry's version that a Model is made of, or "".
+func packageOf(m *sm.DescribeModelOutput) string {
+	id := aws.ToString(containerOf(m).ModelPackageName)
+	a, err := arn.Parse(id)
+	if parts := strings.Split(a.Resource, "/"); err != nil || len(parts) != 3 || parts[0] != "model-package" {
+		return "" // model-package/<group>/<version> is the form of versions
+	}
+	return id
+}
+
 // served reads off a Model which version it is, and the environment over it. A
-// Model that is not made of one package of the registry is named by its ARN, and
-// then its environment is part of what it is.
-func served(key driver.Key, m *sm.DescribeModelOutput) (driver.VersionRef, map[string]string) {
-	container := m.PrimaryContainer
-	if container == nil && len(m.Containers) == 1 {
-		container = &m.Containers[0]
+// Model that is not made of a version is named by its ARN, and then its
+// environment is part of what it is.
+func (r *region) served(key driver.Key, m *sm.DescribeModelOutput) (driver.VersionRef, map[string]string) {
+	id := packageOf(m)
+	if id == "" {
+		return driver.VersionRef{Native: aws.ToString(m.ModelArn)}, nil
 	}
-	native := driver.VersionRef{Native: aws.ToString(m.ModelArn)}
-	if container == nil || container.ModelPackageName == nil {
-		return native, nil
+	name, ok := r.groupOf(path.Dir(id))
+	if !ok {
+		name = path.Base(path.Dir(id))
 	}
-	a, err := arn.Parse(*container.ModelPackageName)
-	if err != nil {
-		return native, nil
+	key.Name = name
+	return driver.VersionRef{Key: key, Version: path.Base(id)}, nonEmpty(containerOf(m).Environment)
+}
+
+// learnServed finds out how the groups that a reading refers to are really
+// called; one call for each that has not been met yet.
+func (r *region) learnServed(ctx context.Context, m *sm.DescribeModelOutput) error {
+	id := packageOf(m)
+	if _, known := r.groupOf(path.Dir(id)); id == "" || known {
+		return nil
 	}
-	parts := strings.Split(a.Resource, "/") // model-package/<group>/<version>
-	if len(parts) != 3 || parts[0] != "model-package" {
-		return native, nil
+	p, err := r.describePackage(ctx, id)
+	switch {
+	case mlerr.Is(err, mlerr.NotFound, mlerr.PermissionDenied):
+		return nil // deleted while it serves, or in a registry of others
+	case err != nil:
+		return err
 	}
-	ref := driver.VersionRef{Key: driver.Key{Platform: key.Platform, Location: a.Region, Name: parts[1]}, Version: parts[2]}
-	return ref, nonEmpty(container.Environment)
+	if name := aws.ToString(p.ModelPackageGroupName); name != "" {
+		r.learnGroup(path.Base(name), path.Dir(id))
+	}
+	return nil
 }
 
 // asyncOf, captureOf and serverlessOf translate parts of a configuration.

@@ -129,7 +129,7 @@ func (d *sagemaker) ObserveEndpoint(ctx context.Context, key driver.Key, known *
 	if err != nil {
 		return nil, err
 	}
-	return d.state(key, read), nil
+	return d.state(r, key, read), nil
 }
 
 // read makes the calls of a full observation, independent ones at once.
@@ -201,6 +201,9 @@ func (r *region) readContent(ctx context.Context, read *reading, recent bool) er
 	for _, name := range modelsOf(config) {
 		group.Go(func() error {
 			model, err := remember(&r.fixed.mu, &r.fixed.models, name, recent, func() (*sm.DescribeModelOutput, error) { return r.model(ctx, name) })
+			if err == nil {
+				err = r.learnServed(ctx, model)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if mlerr.Is(err, mlerr.NotFound) {
@@ -238,7 +241,7 @@ func remember[T any](mu *sync.Mutex, all *map[string]*T, name string, recent boo
 }
 
 // state translates a reading.
-func (d *sagemaker) state(key driver.Key, read *reading) *driver.EndpointState {
+func (d *sagemaker) state(r *region, key driver.Key, read *reading) *driver.EndpointState {
 	now := read.now
 	key.Name = aws.ToString(now.EndpointName)
 	notes := readNote[declared](read.tags, tagDeclared)
@@ -255,14 +258,14 @@ func (d *sagemaker) state(key driver.Key, read *reading) *driver.EndpointState {
 	percent, mirror := traffic(now, read.config)
 	for _, all := range [][]types.ProductionVariantSummary{now.ProductionVariants, now.ShadowProductionVariants} {
 		for i := range all {
-			s.Deployments = append(s.Deployments, deployment(key, read, s, &all[i], base, percent, mirror))
+			s.Deployments = append(s.Deployments, r.deployment(key, read, s, &all[i], base, percent, mirror))
 		}
 	}
 	sort.Slice(s.Deployments, func(i, j int) bool { return s.Deployments[i].Name < s.Deployments[j].Name })
 	return s
 }
 
-func deployment(key driver.Key, read *reading, s *driver.EndpointState, v *types.ProductionVariantSummary, base bounds, percent, mirror map[string]int) driver.DeploymentState {
+func (r *region) deployment(key driver.Key, read *reading, s *driver.EndpointState, v *types.ProductionVariantSummary, base bounds, percent, mirror map[string]int) driver.DeploymentState {
 	name := aws.ToString(v.VariantName)
 	dep := driver.DeploymentState{ID: name, Owned: s.Marks.Owned, Phase: s.Phase, Reason: s.Reason, Replicas: int(aws.ToInt32(v.CurrentInstanceCount))}
 	dep.Name, dep.Traffic, dep.Mirror = name, percent[name], mirror[name]
@@ -270,7 +273,7 @@ func deployment(key driver.Key, read *reading, s *driver.EndpointState, v *types
 	if config != nil {
 		dep.Compute.InstanceType = instanceTypeOf(config)
 		if m := read.models[aws.ToString(config.ModelName)]; m != nil {
-			dep.Model, dep.Env = served(key, m)
+			dep.Model, dep.Env = r.served(key, m)
 		}
 	}
 	if v.DesiredServerlessConfig != nil || v.CurrentServerlessConfig != nil || (config != nil && config.ServerlessConfig != nil) {

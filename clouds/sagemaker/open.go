@@ -235,6 +235,19 @@ func (r *region) knownGroup(name string) (stem string, ok bool) {
 	return stem, ok
 }
 
+// groupOf is the name of the group whose versions' ARNs begin with stem, in the
+// case in which it was given: ARNs are in lower case.
+func (r *region) groupOf(stem string) (name string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, known := range r.groups {
+		if known == stem {
+			return name, true
+		}
+	}
+	return "", false
+}
+
 func (r *region) known() (prefix string, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
