@@ -177,6 +177,7 @@ type accountScaling struct {
 	targets  map[string]aastypes.ScalableTarget
 	policies map[string][]aastypes.ScalingPolicy
 	actions  map[string][]aastypes.ScheduledAction
+	hidden   bool // the credentials may not look
 }
 
 type scalingCache struct {
@@ -187,6 +188,13 @@ type scalingCache struct {
 type scalingRead struct {
 	at  time.Time
 	all any
+}
+
+// forget drops what was read before a change of our own.
+func (c *scalingCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.read = nil
 }
 
 // coalesce runs read once for all that ask within the window.

@@ -349,6 +349,10 @@ func (d *sagemaker) refresh(ctx context.Context, r *region, key driver.Key, now 
 	if automatic {
 		group.Go(func() (err error) {
 			account, err = d.scalingOfAccount(gctx, r, schedules)
+			if mlerr.Is(err, mlerr.PermissionDenied) {
+				d.log.Warn("autoscaling is not looked at", "endpoint", key.Name, "error", err)
+				account.hidden, err = true, nil
+			}
 			return err
 		})
 	}
@@ -379,7 +383,7 @@ func (d *sagemaker) refresh(ctx context.Context, r *region, key driver.Key, now 
 		}
 		dep.Phase, dep.Reason, dep.Replicas = s.Phase, s.Reason, int(aws.ToInt32(v.CurrentInstanceCount))
 		dep.Traffic, dep.Mirror = percent[dep.Name], mirror[dep.Name]
-		if s.Settings.SageMaker != nil && s.Settings.SageMaker.Serverless != nil {
+		if account.hidden || (s.Settings.SageMaker != nil && s.Settings.SageMaker.Serverless != nil) {
 			continue
 		}
 		base := [2]int{dep.Scaling.Min, dep.Scaling.Max}

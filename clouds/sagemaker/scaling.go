@@ -49,6 +49,7 @@ func (d *sagemaker) SetScaling(ctx context.Context, spec *driver.EndpointSpec, s
 	if i < 0 || spec.Settings.SageMaker.Serverless != nil {
 		return nil
 	}
+	defer r.scaling.forget()
 	dep := &spec.Deployments[i]
 	if !dep.Scaling.Automatic() {
 		return r.fix(ctx, spec.Key.Name, dep)
@@ -238,6 +239,7 @@ func (r *region) release(ctx context.Context, now *sm.DescribeEndpointOutput, va
 	if len(variants) == 0 {
 		return nil
 	}
+	defer r.scaling.forget()
 	endpoint := aws.ToString(now.EndpointName)
 	ids := make([]string, len(variants))
 	for i, v := range variants {
