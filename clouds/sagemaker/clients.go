@@ -53,9 +53,6 @@ func (c *Config) sources() []func(*config.LoadOptions) error {
 		o = append(o, config.WithCredentialsProvider(
 			credentials.NewStaticCredentialsProvider(c.AccessKey, c.SecretKey.Reveal(), c.Token.Reveal())))
 	}
-	if c.HTTPClient != nil {
-		o = append(o, config.WithHTTPClient(c.HTTPClient))
-	}
 	if c.EndpointURL != "" {
 		o = append(o, config.WithBaseEndpoint(c.EndpointURL))
 	}
@@ -69,6 +66,9 @@ func (d *sagemaker) connect(ctx context.Context, region string) (clients, error)
 	if err != nil {
 		return clients{}, mlerr.Wrap(err, mlerr.Unauthenticated, "cannot read the AWS configuration").(*mlerr.Error).
 			WithHint("Check the provider's sagemaker.profile and the shared configuration files")
+	}
+	if d.cfg.HTTPClient != nil {
+		cfg.HTTPClient = d.cfg.HTTPClient // not an option of loading: AWS_CA_BUNDLE fits only the SDK's own
 	}
 	cfg.Credentials = explained{aws.NewCredentialsCache(d.assume(cfg))}
 	return clients{
