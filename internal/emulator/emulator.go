@@ -1,0 +1,183 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package emulator serves the emulated platforms on loopback, over a directory
+// that several processes may share. The provider runs it inside its own process
+// for rehearsal; "terraform-provider-ml rehearse" serves it to other clients.
+package emulator
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/jonboulle/clockwork"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/sagemaker"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
+	"github.com/mlplane/terraform-provider-ml/internal/onnx"
+)
+
+// Options are how the emulators run.
+type Options struct {
+	StateDir string          // created if absent
+	Listen   string          // loopback address; "" is any free port of 127.0.0.1
+	Clock    clockwork.Clock // nil is the wall clock
+	Speed    float64         // of the scaled clock; 1 makes five minutes a second. 0 reads ML_REHEARSAL_SPEED, else 1
+	Logger   hclog.Logger    // nil discards
+}
+
+// Server is the emulators while they run.
+type Server struct {
+	dir       string
+	store     *state.Store
+	aws       *aws
+	listeners []net.Listener
+	servers   []*http.Server
+	endpoints map[string]string
+}
+
+// Start serves the state directory on loopback until Close.
+func Start(o Options) (*Server, error) {
+	if err := os.MkdirAll(o.StateDir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the rehearsal directory: %w", err)
+	}
+	store, err := state.Open(o.StateDir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{dir: o.StateDir, store: store, endpoints: map[string]string{}}
+	if err := s.serve(o); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) serve(o Options) error {
+	clock := o.Clock
+	if clock == nil {
+		clock = clockwork.NewRealClock()
+	}
+	log := o.Logger
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
+	objects := filepath.Join(s.dir, "s3")
+	store, err := s3.New(objects)
+	if err != nil {
+		return err
+	}
+	s.aws = &aws{dir: s.dir, store: s.store, log: log, now: clock.Now, s3: store, sagemaker: sagemaker.New(sagemaker.Options{
+		Store: s.store, Now: clock.Now, Speed: speed(o.Speed),
+		Artifact:  func(bucket, key string) (io.ReadCloser, error) { return s3.Open(objects, bucket, key) },
+		Keys:      func(bucket, prefix string) ([]string, error) { return s3.Keys(objects, bucket, prefix) },
+		PutObject: func(bucket, key string, r io.Reader) error { return s3.Put(objects, bucket, key, r) },
+		Evaluate:  evaluate,
+		Quotas:    func() map[string]int { return quotas(s.dir) },
+	})}
+	if err := s.listen("sagemaker", o.Listen, s.aws.handler(s.page)); err != nil {
+		return err
+	}
+	return s.listen("s3", "", s.aws.handler(nil))
+}
+
+// speed is the factor of the scaled clock.
+func speed(configured float64) float64 {
+	if configured == 0 {
+		configured, _ = strconv.ParseFloat(os.Getenv("ML_REHEARSAL_SPEED"), 64)
+	}
+	if configured <= 0 {
+		return 1
+	}
+	return configured
+}
+
+// evaluate computes a small ONNX model's outputs.
+func evaluate(name string, artifact io.Reader, body []byte) (any, bool) {
+	m, err := onnx.FromArtifact(artifact, name)
+	if err != nil {
+		return nil, false
+	}
+	outputs, err := onnx.Evaluate(m, body)
+	return outputs, err == nil
+}
+
+// quotas reads account limits from <state_dir>/quotas.json, such as
+// {"ml.g5.xlarge": 2}; without the file there are none.
+func quotas(dir string) map[string]int {
+	data, err := os.ReadFile(filepath.Join(dir, "quotas.json"))
+	if err != nil {
+		return nil
+	}
+	var limits map[string]int
+	if json.Unmarshal(data, &limits) != nil {
+		return nil
+	}
+	return limits
+}
+
+// listen serves h under a name. Anything but a loopback address is refused.
+func (s *Server) listen(name, address string, h http.Handler) error {
+	if address == "" {
+		address = "127.0.0.1:0"
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("rehearsal listens on loopback only, and %s is not", address)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	s.listeners, s.servers = append(s.listeners, l), append(s.servers, server)
+	s.endpoints[name] = "http://" + l.Addr().String()
+	go func() { _ = server.Serve(l) }() // ends with Close
+	return nil
+}
+
+// Endpoints are the base URLs by platform and object store: "sagemaker" serves
+// every AWS API, "s3" is S3 again.
+func (s *Server) Endpoints() map[string]string { return s.endpoints }
+
+// Close ends serving. What the platforms hold stays in the directory.
+func (s *Server) Close() error {
+	var all []error
+	for _, server := range s.servers {
+		all = append(all, server.Close())
+	}
+	return errors.Join(append(all, s.store.Close())...)
+}
+
+// Serve serves in the foreground until ctx ends, and writes the base URLs to
+// <state_dir>/endpoints.json for other clients.
+func Serve(ctx context.Context, o Options, out io.Writer) error {
+	s, err := Start(o)
+	if err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(s.Endpoints(), "", "  ")
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	if err := os.WriteFile(filepath.Join(o.StateDir, "endpoints.json"), append(data, '\n'), 0o600); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	fmt.Fprintf(out, "Rehearsal of %s\n  page and AWS APIs   %s\n  S3                  %s\n\n", o.StateDir, s.endpoints["sagemaker"], s.endpoints["s3"])
+	fmt.Fprintf(out, "  AWS_ACCESS_KEY_ID=rehearsal AWS_SECRET_ACCESS_KEY=rehearsal \\\n  aws --region eu-west-1 --endpoint-url %s sagemaker list-endpoints\n\nCtrl-C ends it; what it holds stays.\n", s.endpoints["sagemaker"])
+	<-ctx.Done()
+	return s.Close()
+}

@@ -1,0 +1,103 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package fault reads scripted faults from <state_dir>/faults.json, so that a
+// test can make a platform misbehave at an exact call.
+package fault
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
+)
+
+// The actions.
+const (
+	Error          = "error"           // the call is refused, before any effect
+	LostAnswer     = "lost_answer"     // the call takes effect and its answer never arrives
+	Hang           = "hang"            // nothing happens for Duration, then the connection ends
+	FailTransition = "fail_transition" // the transition that the call starts fails in the end
+	Exit           = "exit"            // the process that serves the call ends at once
+)
+
+// Fault is one scripted fault.
+type Fault struct {
+	Call       string `json:"call"`       // "sagemaker.UpdateEndpoint", or "*" for any
+	Occurrence int    `json:"occurrence"` // at the n-th call of that name since the file was written, from 1; 0 is every call
+	Action     string `json:"action"`
+	Code       string `json:"code"`     // of Error
+	Message    string `json:"message"`  // of Error; the reason of FailTransition, may be empty
+	Status     int    `json:"status"`   // of Error: HTTP status, 400 if 0
+	Duration   string `json:"duration"` // of Hang, a Go duration
+	Mode       string `json:"mode"`     // of FailTransition: "" is the platform's usual failure, "rollback_failed"
+	When       string `json:"when"`     // of Exit: "before" (default) or "after" the effect
+}
+
+// Wait is Duration, one second if it says none.
+func (f *Fault) Wait() time.Duration {
+	if d, err := time.ParseDuration(f.Duration); err == nil {
+		return d
+	}
+	return time.Second
+}
+
+type file struct {
+	Faults []Fault `json:"faults"`
+}
+
+// Match counts a call and returns the fault that strikes it, or nil. A file that
+// cannot be read as faults is an error: a typo must not look like health.
+func Match(dir string, tx *state.Tx, call string) (*Fault, error) {
+	data, err := os.ReadFile(filepath.Join(dir, "faults.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil //nolint:nilnil // no fault
+	}
+	if err != nil {
+		return nil, err
+	}
+	var f file
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&f); err != nil {
+		return nil, fmt.Errorf("faults.json: %w", err)
+	}
+	counts := struct {
+		File  string
+		Calls map[string]int
+	}{}
+	if _, err := tx.Get("faults", "counts", &counts); err != nil {
+		return nil, err
+	}
+	if counts.File != string(data) {
+		counts.File, counts.Calls = string(data), map[string]int{}
+	}
+	counts.Calls[call]++
+	counts.Calls["*"]++
+	if err := tx.Put("faults", "counts", counts); err != nil {
+		return nil, err
+	}
+	for i := range f.Faults {
+		g := &f.Faults[i]
+		if err := g.check(); err != nil {
+			return nil, err
+		}
+		if (g.Call == call || g.Call == "*") && (g.Occurrence == 0 || g.Occurrence == counts.Calls[g.Call]) {
+			return g, nil
+		}
+	}
+	return nil, nil //nolint:nilnil // no fault
+}
+
+func (f *Fault) check() error {
+	switch f.Action {
+	case Error, LostAnswer, Hang, FailTransition, Exit:
+		return nil
+	}
+	return fmt.Errorf("faults.json: %q is not an action", f.Action)
+}

@@ -1,0 +1,441 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package sagemaker
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+var autoscalingHandlers = map[string]handler{
+	"RegisterScalableTarget": registerTarget, "DescribeScalableTargets": describeTargets, "DeregisterScalableTarget": deregisterTarget,
+	"PutScalingPolicy": putPolicy, "DescribeScalingPolicies": describePolicies, "DeleteScalingPolicy": deletePolicy,
+	"PutScheduledAction": putAction, "DescribeScheduledActions": describeActions, "DeleteScheduledAction": deleteAction,
+	"TagResource": tagTarget, "UntagResource": untagTarget, "ListTagsForResource": listTargetTags,
+}
+
+// The dimensions of SageMaker.
+const (
+	instanceDimension    = "sagemaker:variant:DesiredInstanceCount"
+	concurrencyDimension = "sagemaker:variant:DesiredProvisionedConcurrency"
+)
+
+var variantResourcePattern = regexp.MustCompile(`^endpoint/([^/]+)/variant/([^/]+)$`)
+
+func variantResource(endpoint, variant string) string {
+	return "endpoint/" + endpoint + "/variant/" + variant
+}
+
+func (r *request) targetKey(resource, dimension string) string {
+	return r.region + "/" + resource + "|" + dimension
+}
+
+// target is a registered target, or nil.
+func (r *request) target(resource, dimension string) (obj, error) {
+	var t obj
+	found, err := r.tx.Get("target", r.targetKey(resource, dimension), &t)
+	if !found {
+		return nil, err
+	}
+	return t, err
+}
+
+func notFound(what string, r *request) *apiError {
+	return &apiError{"ObjectNotFoundException", fmt.Sprintf("No %s found for service namespace: %s, resource ID: %s, scalable dimension: %s",
+		what, r.in.str("ServiceNamespace"), r.in.str("ResourceId"), r.in.str("ScalableDimension")), 400}
+}
+
+// scaledVariant finds the variant that a target is for.
+func (r *request) scaledVariant() (*endpoint, *variant, error) {
+	resource, dimension := r.in.str("ResourceId"), r.in.str("ScalableDimension")
+	m := variantResourcePattern.FindStringSubmatch(resource)
+	if r.in.str("ServiceNamespace") != "sagemaker" || m == nil || (dimension != instanceDimension && dimension != concurrencyDimension) {
+		return nil, nil, invalid("Unsupported service namespace, resource type or scalable dimension")
+	}
+	e, err := r.endpoint(m[1])
+	if err != nil {
+		return nil, nil, invalid("SageMaker endpoint or variant not found: %s", resource)
+	}
+	v := findVariant(e.Variants, m[2])
+	if v == nil {
+		return nil, nil, invalid("SageMaker endpoint or variant not found: %s", resource)
+	}
+	return e, v, nil
+}
+
+func registerTarget(r *request) (obj, error) {
+	e, v, err := r.scaledVariant()
+	if err != nil {
+		return nil, err
+	}
+	resource, dimension := r.in.str("ResourceId"), r.in.str("ScalableDimension")
+	t, err := r.target(resource, dimension)
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		if !r.in.has("MinCapacity") || !r.in.has("MaxCapacity") {
+			return nil, invalid("MinCapacity and MaxCapacity are required to register a new scalable target")
+		}
+		n, err := r.tx.Next("target")
+		if err != nil {
+			return nil, err
+		}
+		arn := fmt.Sprintf("arn:%s:application-autoscaling:%s:%s:scalable-target/%016x", partition(r.region), r.region, AccountID, n)
+		t = obj{"ServiceNamespace": "sagemaker", "ResourceId": resource, "ScalableDimension": dimension, "CreationTime": epoch(r.now()), "ScalableTargetARN": arn,
+			"RoleARN":        fmt.Sprintf("arn:%s:iam::%s:role/aws-service-role/sagemaker.application-autoscaling.amazonaws.com/AWSServiceRoleForApplicationAutoScaling_SageMakerEndpoint", partition(r.region), AccountID),
+			"SuspendedState": obj{"DynamicScalingInSuspended": false, "DynamicScalingOutSuspended": false, "ScheduledScalingSuspended": false}}
+		if tags := r.in.obj("Tags"); tags != nil {
+			if err := r.tx.Put("tags", arn, tags); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, name := range []string{"MinCapacity", "MaxCapacity", "SuspendedState"} {
+		if r.in.has(name) {
+			t[name] = r.in[name]
+		}
+	}
+	if err := r.checkBounds(e, v, t); err != nil {
+		return nil, err
+	}
+	if err := r.clamp(e, v, t); err != nil {
+		return nil, err
+	}
+	return obj{"ScalableTargetARN": t.str("ScalableTargetARN")}, r.tx.Put("target", r.targetKey(resource, dimension), t)
+}
+
+func (r *request) checkBounds(e *endpoint, v *variant, t obj) error {
+	least, most := t.num("MinCapacity"), t.num("MaxCapacity")
+	if least > most {
+		return invalid("Maximum capacity cannot be less than minimum capacity")
+	}
+	if t.str("ScalableDimension") == concurrencyDimension {
+		if v.Serverless == nil || v.Serverless.num("ProvisionedConcurrency") == 0 {
+			return invalid("Variant %s has no provisioned concurrency", v.Name)
+		}
+		return nil
+	}
+	if v.Serverless != nil {
+		return invalid("Variant %s is serverless and has no instance count", v.Name)
+	}
+	if strings.HasPrefix(v.InstanceType, "ml.t2.") {
+		return invalid("Automatic scaling is not supported for instance type %s", v.InstanceType)
+	}
+	config, err := r.config(e.Config)
+	if err != nil {
+		return err
+	}
+	if least < 1 && !config.has("AsyncInferenceConfig") {
+		return invalid("Minimum capacity must be at least 1 for real-time endpoint variants")
+	}
+	return nil
+}
+
+// clamp brings the live count into the bounds at once.
+func (r *request) clamp(e *endpoint, v *variant, t obj) error {
+	if t.str("ScalableDimension") != instanceDimension || e.Pending != nil {
+		return nil
+	}
+	count := min(max(v.DesiredCount, int(t.num("MinCapacity"))), int(t.num("MaxCapacity")))
+	if count == v.DesiredCount {
+		return nil
+	}
+	v.DesiredCount, v.Count = count, count
+	return r.save(e)
+}
+
+// each lists one kind of thing of the namespace, filtered as the request asks.
+func (r *request) each(kind, filter, name string) ([]obj, error) {
+	all, err := r.documents(kind)
+	if err != nil {
+		return nil, err
+	}
+	wanted := map[string]bool{}
+	for _, v := range r.in.strings(filter) {
+		wanted[v] = true
+	}
+	var kept []obj
+	for _, o := range all {
+		if (len(wanted) == 0 || wanted[o.str(name)]) &&
+			(!r.in.has("ResourceId") || r.in.str("ResourceId") == o.str("ResourceId")) &&
+			(!r.in.has("ScalableDimension") || r.in.str("ScalableDimension") == o.str("ScalableDimension")) {
+			kept = append(kept, o)
+		}
+	}
+	return kept, nil
+}
+
+func describeTargets(r *request) (obj, error) {
+	all, err := r.each("target", "ResourceIds", "ResourceId")
+	if err != nil {
+		return nil, err
+	}
+	items, token, err := r.page(all, 50)
+	return obj{"ScalableTargets": items, "NextToken": token}, err
+}
+
+func deregisterTarget(r *request) (obj, error) {
+	t, err := r.target(r.in.str("ResourceId"), r.in.str("ScalableDimension"))
+	if err != nil {
+		return nil, err
+	}
+	if t == nil {
+		return nil, notFound("scalable target", r)
+	}
+	return nil, r.dropTarget(t)
+}
+
+// dropTarget removes a target with its policies and scheduled actions.
+func (r *request) dropTarget(t obj) error {
+	key := r.targetKey(t.str("ResourceId"), t.str("ScalableDimension"))
+	for _, kind := range []string{"policy", "action"} {
+		var keys []string
+		if err := r.tx.Each(kind, key+"|", func(k string, _ []byte) error { keys = append(keys, k); return nil }); err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if err := r.tx.Delete(kind, k); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.tx.Delete("tags", t.str("ScalableTargetARN")); err != nil {
+		return err
+	}
+	return r.tx.Delete("target", key)
+}
+
+// deregisterAll is what DeleteEndpoint does for its variants.
+func (r *request) deregisterAll(endpoint string) error {
+	var all []obj
+	err := r.tx.Each("target", r.region+"/endpoint/"+endpoint+"/", func(_ string, data []byte) error {
+		var t obj
+		err := json.Unmarshal(data, &t)
+		all = append(all, t)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, t := range all {
+		if err := r.dropTarget(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// child is the key of a policy or an action of the target in the request, which
+// must be registered.
+func (r *request) child(name string) (string, error) {
+	t, err := r.target(r.in.str("ResourceId"), r.in.str("ScalableDimension"))
+	if err != nil {
+		return "", err
+	}
+	if t == nil {
+		return "", notFound("scalable target", r)
+	}
+	return r.targetKey(r.in.str("ResourceId"), r.in.str("ScalableDimension")) + "|" + name, nil
+}
+
+func putPolicy(r *request) (obj, error) {
+	name := r.in.str("PolicyName")
+	key, err := r.child(name)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPolicy(r.in); err != nil {
+		return nil, err
+	}
+	p := obj{}
+	if _, err := r.tx.Get("policy", key, &p); err != nil {
+		return nil, err
+	}
+	p = mergeObj(p, r.in.only("PolicyName", "ServiceNamespace", "ResourceId", "ScalableDimension", "PolicyType", "StepScalingPolicyConfiguration", "TargetTrackingScalingPolicyConfiguration"))
+	resource := r.in.str("ResourceId")
+	p["PolicyARN"] = fmt.Sprintf("arn:%s:autoscaling:%s:%s:scalingPolicy:00000000:resource/sagemaker/%s:policyName/%s", partition(r.region), r.region, AccountID, resource, name)
+	p["Alarms"] = []any{}
+	if p.str("PolicyType") == "TargetTrackingScaling" {
+		for _, side := range []string{"AlarmHigh", "AlarmLow"} {
+			alarm := fmt.Sprintf("TargetTracking-%s-%s-%s", resource, side, name)
+			p["Alarms"] = append(p["Alarms"].([]any), obj{"AlarmName": alarm, "AlarmARN": fmt.Sprintf("arn:%s:cloudwatch:%s:%s:alarm:%s", partition(r.region), r.region, AccountID, alarm)}) //nolint:forcetypeassert // set above
+		}
+	}
+	if !p.has("CreationTime") {
+		p["CreationTime"] = epoch(r.now())
+	}
+	return obj{"PolicyARN": p["PolicyARN"], "Alarms": p["Alarms"]}, r.tx.Put("policy", key, p)
+}
+
+func mergeObj(a, b obj) obj {
+	for k, v := range b {
+		a[k] = v
+	}
+	return a
+}
+
+func checkPolicy(in obj) error {
+	tracking := in.obj("TargetTrackingScalingPolicyConfiguration")
+	switch in.str("PolicyType") {
+	case "TargetTrackingScaling":
+		if tracking == nil || tracking.has("PredefinedMetricSpecification") == tracking.has("CustomizedMetricSpecification") {
+			return invalid("Exactly one of PredefinedMetricSpecification and CustomizedMetricSpecification must be specified")
+		}
+		if m := tracking.obj("PredefinedMetricSpecification").str("PredefinedMetricType"); m != "" && !strings.HasPrefix(m, "SageMaker") {
+			return invalid("Metric type %s is not supported for service namespace sagemaker", m)
+		}
+	case "StepScaling":
+		if !in.has("StepScalingPolicyConfiguration") {
+			return invalid("StepScalingPolicyConfiguration is required for policy type StepScaling")
+		}
+	default:
+		return invalid("Policy type %s is not supported for service namespace sagemaker", in.str("PolicyType"))
+	}
+	return nil
+}
+
+func describePolicies(r *request) (obj, error) {
+	all, err := r.each("policy", "PolicyNames", "PolicyName")
+	if err != nil {
+		return nil, err
+	}
+	items, token, err := r.page(all, 10)
+	return obj{"ScalingPolicies": items, "NextToken": token}, err
+}
+
+func (r *request) drop(kind, name, what string) (obj, error) {
+	key := r.targetKey(r.in.str("ResourceId"), r.in.str("ScalableDimension")) + "|" + name
+	var o obj
+	found, err := r.tx.Get(kind, key, &o)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, notFound(what, r)
+	}
+	return nil, r.tx.Delete(kind, key)
+}
+
+func deletePolicy(r *request) (obj, error) {
+	return r.drop("policy", r.in.str("PolicyName"), "scaling policy")
+}
+
+func deleteAction(r *request) (obj, error) {
+	return r.drop("action", r.in.str("ScheduledActionName"), "scheduled action")
+}
+
+var (
+	schedulePattern = regexp.MustCompile(`^(at|rate|cron)\((.*)\)$`)
+	ratePattern     = regexp.MustCompile(`^[1-9]\d* (minutes?|hours?|days?)$`)
+)
+
+func putAction(r *request) (obj, error) {
+	name := r.in.str("ScheduledActionName")
+	key, err := r.child(name)
+	if err != nil {
+		return nil, err
+	}
+	if strings.ContainsAny(name, ":/|") || strings.TrimSpace(name) != name {
+		return nil, invalid("Scheduled action name %q is invalid", name)
+	}
+	a := obj{}
+	found, err := r.tx.Get("action", key, &a)
+	if err != nil {
+		return nil, err
+	}
+	if !found && (!r.in.has("Schedule") || !r.in.has("ScalableTargetAction")) {
+		return nil, invalid("Schedule and ScalableTargetAction are required for a new scheduled action")
+	}
+	if r.in.has("Schedule") {
+		if err := checkSchedule(r.in.str("Schedule")); err != nil {
+			return nil, err
+		}
+	}
+	if zone := r.in.str("Timezone"); zone != "" {
+		if _, err := time.LoadLocation(zone); err != nil {
+			return nil, invalid("Timezone %s is not a canonical name of the IANA time zones", zone)
+		}
+	}
+	a = mergeObj(a, r.in.only("ScheduledActionName", "ServiceNamespace", "ResourceId", "ScalableDimension", "Schedule", "Timezone", "ScalableTargetAction"))
+	delete(a, "StartTime")
+	delete(a, "EndTime")
+	a = mergeObj(a, r.in.only("StartTime", "EndTime"))
+	a["ScheduledActionARN"] = fmt.Sprintf("arn:%s:autoscaling:%s:%s:scheduledAction:00000000:resource/sagemaker/%s:scheduledActionName/%s", partition(r.region), r.region, AccountID, r.in.str("ResourceId"), name)
+	if !a.has("CreationTime") {
+		a["CreationTime"] = epoch(r.now())
+	}
+	return nil, r.tx.Put("action", key, a)
+}
+
+// checkSchedule reads at(), rate() and AWS's six-field cron().
+func checkSchedule(s string) error {
+	refuse := invalid("Schedule expression %s is not valid", s)
+	m := schedulePattern.FindStringSubmatch(s)
+	if m == nil {
+		return refuse
+	}
+	switch m[1] {
+	case "at":
+		if _, err := time.Parse("2006-01-02T15:04:05", m[2]); err != nil {
+			return refuse
+		}
+	case "rate":
+		if !ratePattern.MatchString(m[2]) {
+			return refuse
+		}
+	case "cron":
+		fields := strings.Fields(m[2])
+		if len(fields) != 6 || (fields[2] == "?") == (fields[4] == "?") {
+			return refuse // one of day-of-month and day-of-week, and only one, must be "?"
+		}
+		// AWS numbers Sunday 1; the library numbers it 0. Names and ranges are the same to both.
+		fields[4] = regexp.MustCompile(`\b[1-7]\b`).ReplaceAllStringFunc(fields[4], func(d string) string { return string(d[0] - 1) })
+		if _, err := cron.ParseStandard(strings.Join(fields[:5], " ")); err != nil {
+			return refuse
+		}
+	}
+	return nil
+}
+
+func describeActions(r *request) (obj, error) {
+	all, err := r.each("action", "ScheduledActionNames", "ScheduledActionName")
+	if err != nil {
+		return nil, err
+	}
+	items, token, err := r.page(all, 50)
+	return obj{"ScheduledActions": items, "NextToken": token}, err
+}
+
+func tagTarget(r *request) (obj, error) {
+	tags, err := r.tags(r.in.str("ResourceARN"))
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range r.in.obj("Tags") {
+		tags[k], _ = v.(string)
+	}
+	return nil, r.tx.Put("tags", r.in.str("ResourceARN"), tags)
+}
+
+func untagTarget(r *request) (obj, error) {
+	tags, err := r.tags(r.in.str("ResourceARN"))
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range r.in.strings("TagKeys") {
+		delete(tags, k)
+	}
+	return nil, r.tx.Put("tags", r.in.str("ResourceARN"), tags)
+}
+
+func listTargetTags(r *request) (obj, error) {
+	tags, err := r.tags(r.in.str("ResourceARN"))
+	return obj{"Tags": tags}, err
+}

@@ -1,0 +1,140 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package sagemaker
+
+func describeEndpoint(r *request) (obj, error) {
+	e, err := r.endpoint(r.in.str("EndpointName"))
+	if err != nil {
+		return nil, err
+	}
+	out := obj{"EndpointName": e.Name, "EndpointArn": e.ARN, "EndpointConfigName": e.Config, "EndpointStatus": e.status(),
+		"CreationTime": e.Created, "LastModifiedTime": e.Modified}
+	if e.FailureReason != "" && e.Pending == nil {
+		out["FailureReason"] = e.FailureReason
+	}
+	if len(e.Deployment) > 0 {
+		out["LastDeploymentConfig"] = e.Deployment
+	}
+	config, err := r.config(e.Config)
+	if err == nil { // a configuration that was deleted no longer tells
+		for _, name := range []string{"DataCaptureConfig", "AsyncInferenceConfig", "ExplainerConfig"} {
+			if config.has(name) {
+				out[name] = config[name]
+			}
+		}
+		if capture := config.obj("DataCaptureConfig"); capture != nil {
+			status := "Started"
+			if !capture.flag("EnableCapture") {
+				status = "Stopped"
+			}
+			out["DataCaptureConfig"] = obj{"EnableCapture": capture.flag("EnableCapture"), "CaptureStatus": status,
+				"CurrentSamplingPercentage": capture["InitialSamplingPercentage"], "DestinationS3Uri": capture["DestinationS3Uri"], "KmsKeyId": capture.str("KmsKeyId")}
+		}
+	}
+	production, shadow, err := r.describeVariants(e.Variants, "")
+	if err != nil {
+		return nil, err
+	}
+	out["ProductionVariants"] = production
+	if len(shadow) > 0 {
+		out["ShadowProductionVariants"] = shadow
+	}
+	if p := e.Pending; p != nil && p.Config != "" {
+		status := map[string]string{"create": "Creating", "update": "Updating"}[p.Kind]
+		if p.newShare(r.now()) > 0 {
+			status = "Baking"
+		}
+		next, nextShadow, err := r.describeVariants(p.Variants, status)
+		if err != nil {
+			return nil, err
+		}
+		out["PendingDeploymentSummary"] = obj{"EndpointConfigName": p.Config, "ProductionVariants": next, "ShadowProductionVariants": nextShadow, "StartTime": epoch(p.Began)}
+	}
+	return out, nil
+}
+
+func (r *request) describeVariants(all []*variant, status string) (production, shadow []any, err error) {
+	production, shadow = []any{}, []any{}
+	for _, v := range all {
+		d := obj{"VariantName": v.Name, "CurrentWeight": single(v.Weight), "DesiredWeight": single(v.DesiredWeight)}
+		if v.Serverless != nil {
+			d["CurrentServerlessConfig"], d["DesiredServerlessConfig"] = v.Serverless, v.Serverless
+		} else {
+			d["CurrentInstanceCount"], d["DesiredInstanceCount"] = v.Count, v.DesiredCount
+		}
+		if m, err := r.model(v.Model); err == nil {
+			image := m.obj("PrimaryContainer").str("Image")
+			if p, err := r.modelPackage(m.obj("PrimaryContainer").str("ModelPackageName")); err == nil {
+				for _, c := range p.obj("InferenceSpecification").list("Containers") {
+					image = c.str("Image")
+				}
+			}
+			d["DeployedImages"] = []any{obj{"SpecifiedImage": image, "ResolvedImage": image, "ResolutionTime": epoch(r.now())}}
+		}
+		if status != "" {
+			d["VariantStatus"] = []any{obj{"Status": status, "StartTime": epoch(r.now())}}
+		}
+		if v.Shadow {
+			shadow = append(shadow, d)
+		} else {
+			production = append(production, d)
+		}
+	}
+	return production, shadow, nil
+}
+
+func updateWeights(r *request) (obj, error) {
+	e, err := r.idle(r.in.str("EndpointName"))
+	if err != nil {
+		return nil, err
+	}
+	p := r.begin("weights", nil, r.transition())
+	for _, v := range e.Variants {
+		copied := *v
+		p.Variants = append(p.Variants, &copied)
+	}
+	counts := 0
+	for _, change := range r.in.list("DesiredWeightsAndCapacities") {
+		v := findVariant(p.Variants, change.str("VariantName"))
+		if v == nil {
+			return nil, invalid("Could not find variant \"%s\" in endpoint \"%s\".", change.str("VariantName"), e.ARN)
+		}
+		if change.has("DesiredWeight") {
+			v.DesiredWeight = single(change.num("DesiredWeight"))
+		}
+		if change.has("DesiredInstanceCount") {
+			if counts++; counts > 1 {
+				return nil, invalid("The capacity of only one variant can be updated at a time.")
+			}
+			if v.DesiredCount = int(change.num("DesiredInstanceCount")); v.DesiredCount < 1 {
+				return nil, invalid("DesiredInstanceCount of variant %s must be at least 1.", v.Name)
+			}
+		}
+		if change.has("ServerlessUpdateConfig") && v.Serverless != nil {
+			for k, value := range change.obj("ServerlessUpdateConfig") {
+				v.Serverless[k] = value
+			}
+		}
+	}
+	for _, v := range p.Variants {
+		if now := findVariant(e.Variants, v.Name); now.DesiredCount != v.DesiredCount {
+			grown := *v
+			grown.Count = v.DesiredCount - now.DesiredCount
+			if err := r.checkQuota([]*variant{&grown}, e.Variants); grown.Count > 0 && err != nil {
+				return nil, err
+			}
+		}
+	}
+	e.Pending = p
+	return obj{"EndpointArn": e.ARN}, r.save(e)
+}
+
+func findVariant(all []*variant, name string) *variant {
+	for _, v := range all {
+		if v.Name == name {
+			return v
+		}
+	}
+	return nil
+}

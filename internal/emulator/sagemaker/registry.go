@@ -1,0 +1,271 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package sagemaker
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+)
+
+var registryHandlers = map[string]handler{
+	"CreateModelPackageGroup": createGroup, "DescribeModelPackageGroup": describeGroup,
+	"ListModelPackageGroups": listGroups, "DeleteModelPackageGroup": deleteGroup,
+	"CreateModelPackage": createPackage, "DescribeModelPackage": describePackage, "UpdateModelPackage": updatePackage,
+	"DeleteModelPackage": deletePackage, "ListModelPackages": listPackages, "BatchDescribeModelPackage": batchDescribePackages,
+}
+
+// nameOf takes the name out of an ARN; a name stays as it is.
+func nameOf(arnOrName string) string {
+	if strings.HasPrefix(arnOrName, "arn:") {
+		_, name, _ := strings.Cut(arnOrName, "/")
+		return name
+	}
+	return arnOrName
+}
+
+func (r *request) group(arnOrName string) (obj, error) {
+	var g obj
+	found, err := r.tx.Get("group", r.key(nameOf(arnOrName)), &g)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, invalid("ModelPackageGroup %s does not exist.", r.arn("model-package-group", nameOf(arnOrName)))
+	}
+	return g, nil
+}
+
+func createGroup(r *request) (obj, error) {
+	name := r.in.str("ModelPackageGroupName")
+	if g, err := r.group(name); err == nil {
+		return nil, invalid("Model Package Group already exists: %s", g.str("ModelPackageGroupArn"))
+	}
+	arn := r.arn("model-package-group", name)
+	g := r.in.only("ModelPackageGroupName", "ModelPackageGroupDescription")
+	g["ModelPackageGroupArn"], g["CreationTime"], g["ModelPackageGroupStatus"], g["CreatedBy"] = arn, epoch(r.now()), "Completed", obj{}
+	if err := r.putTags(arn); err != nil {
+		return nil, err
+	}
+	return obj{"ModelPackageGroupArn": arn}, r.tx.Put("group", r.key(name), g)
+}
+
+func describeGroup(r *request) (obj, error) { return r.group(r.in.str("ModelPackageGroupName")) }
+
+func listGroups(r *request) (obj, error) {
+	all, err := r.documents("group")
+	if err != nil {
+		return nil, err
+	}
+	items, token, err := r.page(r.filter(all, "ModelPackageGroupName"), 10)
+	return obj{"ModelPackageGroupSummaryList": items, "NextToken": token}, err
+}
+
+// filter applies what all lists share: NameContains, and the newest first.
+func (r *request) filter(all []obj, name string) []obj {
+	var kept []obj
+	part := strings.ToLower(r.in.str("NameContains"))
+	for _, o := range all {
+		if strings.Contains(strings.ToLower(o.str(name)), part) {
+			kept = append(kept, o)
+		}
+	}
+	sort.SliceStable(kept, func(i, j int) bool {
+		if r.in.str("SortOrder") == "Ascending" {
+			i, j = j, i
+		}
+		return kept[i].num("CreationTime") > kept[j].num("CreationTime")
+	})
+	return kept
+}
+
+func deleteGroup(r *request) (obj, error) {
+	g, err := r.group(r.in.str("ModelPackageGroupName"))
+	if err != nil {
+		return nil, err
+	}
+	packages, err := r.packages(g.str("ModelPackageGroupName"))
+	if err != nil {
+		return nil, err
+	}
+	if len(packages) > 0 {
+		return nil, &apiError{"ConflictException", fmt.Sprintf("Model Package Group %s cannot be deleted because it still contains Model Packages.", g.str("ModelPackageGroupArn")), 400}
+	}
+	if err := r.tx.Delete("tags", g.str("ModelPackageGroupArn")); err != nil {
+		return nil, err
+	}
+	if err := r.tx.Delete("counter", "package/"+r.key(g.str("ModelPackageGroupName"))); err != nil {
+		return nil, err
+	}
+	return nil, r.tx.Delete("group", r.key(g.str("ModelPackageGroupName")))
+}
+
+// packages are a group's versions, oldest first.
+func (r *request) packages(group string) ([]obj, error) {
+	all, err := r.documents("package")
+	if err != nil {
+		return nil, err
+	}
+	var kept []obj
+	for _, p := range all {
+		if group == "" || strings.EqualFold(p.str("ModelPackageGroupName"), nameOf(group)) {
+			kept = append(kept, p)
+		}
+	}
+	sort.SliceStable(kept, func(i, j int) bool { return kept[i].num("ModelPackageVersion") < kept[j].num("ModelPackageVersion") })
+	return kept, nil
+}
+
+func createPackage(r *request) (obj, error) {
+	switch group, name := r.in.str("ModelPackageGroupName"), r.in.str("ModelPackageName"); {
+	case (group == "") == (name == ""):
+		return nil, invalid("Either ModelPackageName or ModelPackageGroupName must be provided, but not both.")
+	case name != "":
+		return nil, invalid("Unversioned model packages are not served in rehearsal; give ModelPackageGroupName.")
+	case len(r.in.list("Tags")) > 0:
+		return nil, invalid("Tags cannot be specified for a versioned model package; tags of the model package group apply.")
+	}
+	g, err := r.group(r.in.str("ModelPackageGroupName"))
+	if err != nil {
+		return nil, err
+	}
+	if arn, found, err := r.repeated(); found || err != nil {
+		return obj{"ModelPackageArn": arn}, err
+	}
+	if !r.in.has("InferenceSpecification") && !r.in.has("SourceUri") {
+		return nil, invalid("InferenceSpecification is required to create a model package.")
+	}
+	if err := r.checkContainers(r.in.obj("InferenceSpecification").list("Containers"), true); err != nil {
+		return nil, err
+	}
+	name := g.str("ModelPackageGroupName")
+	n, err := r.tx.Next("package/" + r.key(name))
+	if err != nil {
+		return nil, err
+	}
+	p := obj{}
+	for k, v := range r.in {
+		if k != "ClientToken" && k != "Tags" {
+			p[k] = v
+		}
+	}
+	id := fmt.Sprintf("%s/%d", name, n)
+	p["ModelPackageGroupName"], p["ModelPackageVersion"], p["ModelPackageArn"] = name, n, r.arn("model-package", id)
+	p["ModelPackageStatus"], p["CreationTime"], p["LastModifiedTime"] = "Completed", epoch(r.now()), epoch(r.now())
+	p["ModelPackageStatusDetails"] = obj{"ValidationStatuses": []any{}, "ImageScanStatuses": []any{}}
+	if !p.has("ModelApprovalStatus") {
+		p["ModelApprovalStatus"] = "PendingManualApproval"
+	}
+	if token := r.in.str("ClientToken"); token != "" {
+		if err := r.tx.Put("token", r.region+"/"+token, p["ModelPackageArn"]); err != nil {
+			return nil, err
+		}
+	}
+	return obj{"ModelPackageArn": p["ModelPackageArn"]}, r.tx.Put("package", r.key(id), p)
+}
+
+// repeated finds the package that an earlier call with the same ClientToken made.
+func (r *request) repeated() (arn string, found bool, err error) {
+	token := r.in.str("ClientToken")
+	if token == "" {
+		return "", false, nil
+	}
+	if found, err = r.tx.Get("token", r.region+"/"+token, &arn); !found || err != nil {
+		return "", false, err
+	}
+	var p obj
+	found, err = r.tx.Get("package", r.key(nameOf(arn)), &p)
+	return arn, found, err
+}
+
+func (r *request) modelPackage(arnOrName string) (obj, error) {
+	var p obj
+	found, err := r.tx.Get("package", r.key(nameOf(arnOrName)), &p)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, invalid("ModelPackage %s does not exist.", r.arn("model-package", nameOf(arnOrName)))
+	}
+	return p, nil
+}
+
+func describePackage(r *request) (obj, error) { return r.modelPackage(r.in.str("ModelPackageName")) }
+
+func updatePackage(r *request) (obj, error) {
+	p, err := r.modelPackage(r.in.str("ModelPackageArn"))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"ModelApprovalStatus", "ApprovalDescription", "ModelLifeCycle", "ModelCard", "SourceUri"} {
+		if r.in.has(name) {
+			p[name] = r.in[name]
+		}
+	}
+	if r.in.has("InferenceSpecification") && p.has("InferenceSpecification") {
+		return nil, invalid("InferenceSpecification of a model package cannot be changed.")
+	}
+	metadata := p.obj("CustomerMetadataProperties")
+	if metadata == nil {
+		metadata = obj{}
+	}
+	for k, v := range r.in.obj("CustomerMetadataProperties") {
+		metadata[k] = v
+	}
+	for _, k := range r.in.strings("CustomerMetadataPropertiesToRemove") {
+		delete(metadata, k)
+	}
+	if len(metadata) > 50 {
+		return nil, invalid("The number of customer metadata properties must not exceed 50.")
+	}
+	p["CustomerMetadataProperties"], p["LastModifiedTime"] = metadata, epoch(r.now())
+	return obj{"ModelPackageArn": p.str("ModelPackageArn")}, r.tx.Put("package", r.key(nameOf(r.in.str("ModelPackageArn"))), p)
+}
+
+func deletePackage(r *request) (obj, error) {
+	if _, err := r.modelPackage(r.in.str("ModelPackageName")); err != nil {
+		return nil, err
+	}
+	return nil, r.tx.Delete("package", r.key(nameOf(r.in.str("ModelPackageName"))))
+}
+
+var packageSummary = []string{"ModelPackageArn", "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageDescription", "CreationTime",
+	"ModelPackageStatus", "ModelApprovalStatus", "ModelLifeCycle"}
+
+func listPackages(r *request) (obj, error) {
+	group := r.in.str("ModelPackageGroupName")
+	if group != "" {
+		if _, err := r.group(group); err != nil {
+			return nil, err
+		}
+	}
+	all, err := r.packages(group)
+	if err != nil {
+		return nil, err
+	}
+	var summaries []obj
+	for _, p := range all {
+		if status := r.in.str("ModelApprovalStatus"); status == "" || status == p.str("ModelApprovalStatus") {
+			summaries = append(summaries, p.only(packageSummary...))
+		}
+	}
+	if r.in.str("SortOrder") == "Descending" {
+		sort.SliceStable(summaries, func(i, j int) bool { return summaries[i].num("CreationTime") > summaries[j].num("CreationTime") })
+	}
+	items, token, err := r.page(summaries, 10)
+	return obj{"ModelPackageSummaryList": items, "NextToken": token}, err
+}
+
+func batchDescribePackages(r *request) (obj, error) {
+	found, errs := obj{}, obj{}
+	for _, arn := range r.in.strings("ModelPackageArnList") {
+		p, err := r.modelPackage(arn)
+		if err != nil {
+			errs[arn] = obj{"ErrorCode": "ValidationException", "ErrorResponse": err.Error()}
+			continue
+		}
+		found[arn] = p.only(append(packageSummary, "InferenceSpecification", "ModelPackageRegistrationType")...)
+	}
+	return obj{"ModelPackageSummaries": found, "BatchDescribeModelPackageErrorMap": errs}, nil
+}

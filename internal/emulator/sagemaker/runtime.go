@@ -1,0 +1,237 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package sagemaker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
+)
+
+// Invocation is a request to a model.
+type Invocation struct {
+	Region, Endpoint string
+	TargetVariant    string
+	ContentType      string
+	Body             []byte
+	Async            bool
+	InputLocation    string // of an asynchronous one
+}
+
+// Answer is what the endpoint says.
+type Answer struct {
+	Variant     string
+	ContentType string
+	Body        []byte
+	Output      string // where an asynchronous answer will be
+}
+
+// served is everything about one invocation that the transaction finds out.
+type served struct {
+	variant, model, version, digest, artifact, name string
+	config                                          obj
+	number                                          int
+}
+
+// maxBody is the size limit of a synchronous request, in bytes.
+const maxBody = 25 << 20
+
+// Invoke answers an inference request.
+func (s *Service) Invoke(ctx context.Context, in Invocation) (*Answer, error) {
+	if len(in.Body) > maxBody {
+		return nil, &apiError{"ValidationError", "Request body exceeds the limit of 25 MB", 413}
+	}
+	var to served
+	err := s.o.Store.Do(ctx, func(tx *state.Tx) (err error) {
+		to, err = (&request{Service: s, tx: tx, region: in.Region, in: obj{}}).route(in)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	body, err := s.answer(to, in.Body)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.capture(in, to, body); err != nil {
+		return nil, err
+	}
+	answer := &Answer{Variant: to.variant, ContentType: "application/json", Body: body}
+	if in.Async {
+		answer.Output = strings.TrimSuffix(to.config.obj("AsyncInferenceConfig").obj("OutputConfig").str("S3OutputPath"), "/") + fmt.Sprintf("/%08d.out", to.number)
+		return answer, s.write(answer.Output, body)
+	}
+	return answer, nil
+}
+
+// route picks a variant and counts the request for it.
+func (r *request) route(in Invocation) (served, error) {
+	e, err := r.endpoint(in.Endpoint)
+	if err != nil || e.Name != in.Endpoint { // names are matched with their case here
+		return served{}, &apiError{"ValidationError", fmt.Sprintf("Endpoint %s of account %s not found.", in.Endpoint, AccountID), 400}
+	}
+	config, err := r.config(e.Config)
+	if err != nil {
+		config = obj{}
+	}
+	async := config.has("AsyncInferenceConfig")
+	switch status := e.status(); {
+	case status == "Creating" || status == "Failed" || status == "Deleting" || status == "OutOfService":
+		return served{}, &apiError{"ValidationError", fmt.Sprintf("Endpoint %s of account %s not found.", in.Endpoint, AccountID), 400}
+	case async != in.Async:
+		return served{}, &apiError{"ValidationError", "The endpoint does not support this kind of invocation.", 400}
+	}
+	n, err := r.tx.Next("served/" + r.key(e.Name))
+	if err != nil {
+		return served{}, err
+	}
+	fleet := e.Variants
+	if p := e.Pending; p != nil && p.Kind == "update" && spread(n) < p.newShare(r.now()) {
+		fleet = p.Variants
+	}
+	v := choose(fleet, in.TargetVariant, n)
+	if v == nil {
+		return served{}, &apiError{"ValidationError", fmt.Sprintf("Variant %s of endpoint %s not found or has no weight.", in.TargetVariant, in.Endpoint), 400}
+	}
+	v.Served++
+	if err := r.save(e); err != nil {
+		return served{}, err
+	}
+	to, err := r.describeServed(v)
+	to.config, to.number = config, n
+	return to, err
+}
+
+// spread turns a counter into 0 to 99, evenly and without runs.
+func spread(n int) int { return n * 61 % 100 }
+
+func choose(all []*variant, target string, n int) *variant {
+	total := 0.0
+	for _, v := range all {
+		if v.Name == target && target != "" && !v.Shadow {
+			return v
+		}
+		if !v.Shadow {
+			total += v.Weight
+		}
+	}
+	if target != "" || total == 0 {
+		return nil
+	}
+	at := float64(spread(n)) / 100 * total
+	for _, v := range all {
+		if v.Shadow {
+			continue
+		}
+		if at < v.Weight {
+			return v
+		}
+		at -= v.Weight
+	}
+	return nil
+}
+
+var digestPattern = regexp.MustCompile(`[0-9a-f]{64}`)
+
+// describeServed finds out which model version is behind a variant.
+func (r *request) describeServed(v *variant) (served, error) {
+	to := served{variant: v.Name, name: v.Model}
+	m, err := r.model(v.Model)
+	if err != nil {
+		return to, nil // the record was deleted; instances go on serving
+	}
+	container := m.obj("PrimaryContainer")
+	if container == nil && len(m.list("Containers")) > 0 {
+		container = m.list("Containers")[0]
+	}
+	to.model = v.Model
+	if arn := container.str("ModelPackageName"); arn != "" {
+		p, err := r.modelPackage(arn)
+		if err != nil {
+			return to, nil
+		}
+		to.model, to.version = p.str("ModelPackageGroupName"), fmt.Sprint(int(p.num("ModelPackageVersion")))
+		to.digest = p.obj("CustomerMetadataProperties").str("ml_digest")
+		if containers := p.obj("InferenceSpecification").list("Containers"); len(containers) > 0 {
+			container = containers[0]
+		}
+	}
+	to.artifact = container.str("ModelDataUrl")
+	if to.artifact == "" {
+		to.artifact = container.obj("ModelDataSource").obj("S3DataSource").str("S3Uri")
+	}
+	if to.digest == "" {
+		to.digest = digestPattern.FindString(to.artifact)
+	}
+	return to, nil
+}
+
+func (s *Service) answer(to served, body []byte) ([]byte, error) {
+	out := map[string]any{"model": to.model, "version": to.version, "deployment": to.variant, "digest": to.digest, "echo": echo(body)}
+	if outputs, ok := s.evaluate(to, body); ok {
+		out["outputs"] = outputs
+	}
+	return json.Marshal(out)
+}
+
+// echo is a body as JSON; what is not JSON becomes a string.
+func echo(body []byte) any {
+	if json.Valid(body) {
+		return json.RawMessage(body)
+	}
+	return string(body)
+}
+
+func (s *Service) evaluate(to served, body []byte) (any, bool) {
+	bucket, key, ok := strings.Cut(strings.TrimPrefix(to.artifact, "s3://"), "/")
+	if s.o.Evaluate == nil || s.o.Artifact == nil || !ok || strings.HasSuffix(key, "/") {
+		return nil, false
+	}
+	object, err := s.o.Artifact(bucket, key)
+	if err != nil {
+		return nil, false
+	}
+	defer object.Close()
+	return s.o.Evaluate(key, object, body)
+}
+
+// capture records a request and its answer, as DataCaptureConfig asks.
+func (s *Service) capture(in Invocation, to served, body []byte) error {
+	capture := to.config.obj("DataCaptureConfig")
+	if capture == nil || !capture.flag("EnableCapture") || spread(to.number) >= int(capture.num("InitialSamplingPercentage")) {
+		return nil
+	}
+	data := obj{}
+	for _, o := range capture.list("CaptureOptions") {
+		mode := o.str("CaptureMode")
+		if mode != "Output" {
+			data["endpointInput"] = obj{"observedContentType": in.ContentType, "mode": "INPUT", "data": string(in.Body), "encoding": "JSON"}
+		}
+		if mode != "Input" {
+			data["endpointOutput"] = obj{"observedContentType": "application/json", "mode": "OUTPUT", "data": string(body), "encoding": "JSON"}
+		}
+	}
+	now := s.o.Now().UTC()
+	line, err := json.Marshal(obj{"captureData": data, "eventMetadata": obj{"eventId": fmt.Sprint(to.number), "inferenceTime": now.Format("2006-01-02T15:04:05Z")}, "eventVersion": "0"})
+	if err != nil {
+		return err
+	}
+	place := fmt.Sprintf("%s/%s/%s/%s/%08d.jsonl", strings.TrimSuffix(capture.str("DestinationS3Uri"), "/"), in.Endpoint, to.variant, now.Format("2006/01/02/15"), to.number)
+	// A destination that cannot be written captures nothing, and says nothing: so it is on the platform.
+	_ = s.write(place, append(line, '\n'))
+	return nil
+}
+
+func (s *Service) write(uri string, data []byte) error {
+	bucket, key, _ := strings.Cut(strings.TrimPrefix(uri, "s3://"), "/")
+	if s.o.PutObject == nil {
+		return nil
+	}
+	return s.o.PutObject(bucket, key, bytes.NewReader(data))
+}
