@@ -10,6 +10,7 @@ package sagemaker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -198,7 +199,8 @@ func (s *Service) Do(ctx context.Context, c Call) ([]byte, error) {
 
 // Refusal takes AWS's refusal apart; ok is false for any other error.
 func Refusal(err error) (code, message string, status int, ok bool) {
-	if e, isAPI := err.(*apiError); isAPI { //nolint:errorlint // handlers return it bare
+	var e *apiError
+	if errors.As(err, &e) {
 		return e.Code, e.Message, e.Status, true
 	}
 	return "", "", 0, false

@@ -48,20 +48,13 @@ func (s *Store) Do(ctx context.Context, f func(tx *Tx) error) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, ignoreDone(tx.Rollback()))
+			_ = tx.Rollback() // the error that led here says more
 		}
 	}()
 	if err := f(&Tx{ctx, tx}); err != nil {
 		return err
 	}
 	return tx.Commit()
-}
-
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
-	}
-	return err
 }
 
 // Tx is a transaction.

@@ -1,0 +1,265 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package sagemaker_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	autoscaling "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
+	autoscalingtypes "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"
+	awssagemaker "github.com/aws/aws-sdk-go-v2/service/sagemaker"
+	"github.com/aws/aws-sdk-go-v2/service/sagemaker/types"
+	"github.com/jonboulle/clockwork"
+
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
+	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
+	"github.com/mlplane/terraform-provider-ml/internal/secret"
+)
+
+const (
+	region  = "eu-west-1"
+	role    = "arn:aws:iam::123456789012:role/ml-serving"
+	staging = "ml-staging"
+)
+
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	drivertest.Run(t, func(t *testing.T) drivertest.Harness { return newHarness(t) })
+}
+
+// harness is an emulated account. Its time passes only when the core waits.
+type harness struct {
+	dir   string
+	url   string
+	clock *drivertest.Clock
+	sm    *awssagemaker.Client
+	aas   *autoscaling.Client
+}
+
+func newHarness(t *testing.T) *harness {
+	t.Helper()
+	h := &harness{dir: t.TempDir(), clock: drivertest.NewClock()}
+	fake := clockwork.NewFakeClockAt(h.clock.Now())
+	h.clock.OnSleep = func(d time.Duration) { fake.Advance(d) }
+	server, err := emulator.Start(emulator.Options{StateDir: h.dir, Clock: fake})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	if err := s3.EnsureBucket(filepath.Join(h.dir, "s3"), staging); err != nil {
+		t.Fatal(err)
+	}
+	h.url = server.Endpoints()["sagemaker"]
+	cfg := aws.Config{Region: region, BaseEndpoint: aws.String(h.url), RetryMaxAttempts: 1,
+		Credentials: credentials.NewStaticCredentialsProvider("AKIDTEST", "test", "")}
+	h.sm, h.aas = awssagemaker.NewFromConfig(cfg), autoscaling.NewFromConfig(cfg)
+	return h
+}
+
+func (h *harness) Open(t *testing.T, c *drivertest.Cutter) driver.Driver {
+	t.Helper()
+	c.Mutates = mutates
+	d, err := sagemaker.Open(sagemaker.Config{Region: region, AccessKey: "AKIDTEST", SecretKey: secret.New("test"),
+		ExecutionRoleARN: role, StagingURI: "s3://" + staging + "/artifacts", EndpointURL: h.url,
+		HTTPClient: &http.Client{Transport: cutting{c}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// cutting passes every request through a cutter.
+type cutting struct{ c *drivertest.Cutter }
+
+func (rt cutting) RoundTrip(r *http.Request) (*http.Response, error) {
+	call := callName(r)
+	if err := rt.c.Before(call); err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if cut := rt.c.AfterCall(call); cut != nil {
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return nil, cut
+	}
+	return resp, err
+}
+
+// callName is the operation of a JSON protocol, and method and path of the others.
+func callName(r *http.Request) string {
+	if _, operation, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
+		return operation
+	}
+	return r.Method + " " + r.URL.Path
+}
+
+func mutates(call string) bool {
+	for _, reading := range []string{"Describe", "List", "BatchDescribe", "GET ", "HEAD "} {
+		if strings.HasPrefix(call, reading) {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *harness) Clock() *drivertest.Clock { return h.clock }
+func (h *harness) Location() string         { return region }
+
+// Artifact is a file on this machine, as most users have it.
+func (h *harness) Artifact(t *testing.T, content string) (uri, digest string) {
+	t.Helper()
+	path := filepath.Join(h.dir, url.PathEscape(content)+".onnx")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(content))
+	return path, hex.EncodeToString(sum[:])
+}
+
+func (h *harness) Endpoint(string) *driver.EndpointSpec {
+	return &driver.EndpointSpec{Settings: driver.Settings{Network: driver.Network{Access: "public"}, Auth: driver.Auth{Mode: "iam"}}}
+}
+
+func (h *harness) HandMade(t *testing.T, name string, ref driver.VersionRef) {
+	t.Helper()
+	ctx := t.Context()
+	versions, err := h.sm.ListModelPackages(ctx, &awssagemaker.ListModelPackagesInput{ModelPackageGroupName: aws.String(ref.Key.Name)})
+	must(t, err)
+	var arn *string
+	for _, v := range versions.ModelPackageSummaryList {
+		if strings.HasSuffix(aws.ToString(v.ModelPackageArn), "/"+ref.Version) {
+			arn = v.ModelPackageArn
+		}
+	}
+	_, err = h.sm.CreateModel(ctx, &awssagemaker.CreateModelInput{ModelName: aws.String(name + "-by-hand"), ExecutionRoleArn: aws.String(role),
+		PrimaryContainer: &types.ContainerDefinition{ModelPackageName: arn}})
+	must(t, err)
+	_, err = h.sm.CreateEndpointConfig(ctx, &awssagemaker.CreateEndpointConfigInput{EndpointConfigName: aws.String(name + "-config-by-hand"),
+		ProductionVariants: []types.ProductionVariant{{VariantName: aws.String("AllTraffic"), ModelName: aws.String(name + "-by-hand"),
+			InstanceType: types.ProductionVariantInstanceTypeMlM5Large, InitialInstanceCount: aws.Int32(1)}}})
+	must(t, err)
+	_, err = h.sm.CreateEndpoint(ctx, &awssagemaker.CreateEndpointInput{EndpointName: aws.String(name), EndpointConfigName: aws.String(name + "-config-by-hand")})
+	must(t, err)
+	must(t, h.clock.Sleep(ctx, time.Hour))
+}
+
+func (h *harness) FailNextDeploy(t *testing.T, reason string) {
+	t.Helper()
+	var faults []map[string]any
+	for _, call := range []string{"sagemaker.CreateEndpoint", "sagemaker.UpdateEndpoint"} {
+		faults = append(faults, map[string]any{"call": call, "occurrence": 1, "action": "fail_transition", "message": reason})
+	}
+	data, err := json.Marshal(map[string]any{"faults": faults})
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(h.dir, "faults.json"), data, 0o600))
+}
+
+func (h *harness) Drift(t *testing.T, key driver.Key, deployment string, d drivertest.Drift) {
+	t.Helper()
+	change := types.DesiredWeightAndCapacity{VariantName: aws.String(deployment)}
+	if d.Traffic > 0 {
+		change.DesiredWeight = aws.Float32(float32(d.Traffic))
+	}
+	if d.Replicas > 0 {
+		change.DesiredInstanceCount = aws.Int32(int32(d.Replicas)) //nolint:gosec // a handful
+	}
+	_, err := h.sm.UpdateEndpointWeightsAndCapacities(t.Context(), &awssagemaker.UpdateEndpointWeightsAndCapacitiesInput{
+		EndpointName: aws.String(key.Name), DesiredWeightsAndCapacities: []types.DesiredWeightAndCapacity{change}})
+	must(t, err)
+	must(t, h.clock.Sleep(t.Context(), time.Hour))
+}
+
+func (h *harness) Replicas(t *testing.T, key driver.Key, deployment string) int {
+	t.Helper()
+	e, err := h.sm.DescribeEndpoint(t.Context(), &awssagemaker.DescribeEndpointInput{EndpointName: aws.String(key.Name)})
+	must(t, err)
+	for _, v := range e.ProductionVariants {
+		if aws.ToString(v.VariantName) == deployment {
+			return int(aws.ToInt32(v.DesiredInstanceCount))
+		}
+	}
+	return 0
+}
+
+// Objects lists everything in the account but staged artifacts, which are
+// content-addressed, shared, and stay.
+func (h *harness) Objects(t *testing.T) []string {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	var all []string
+	endpoints, err := h.sm.ListEndpoints(ctx, &awssagemaker.ListEndpointsInput{MaxResults: aws.Int32(100)})
+	must(t, err)
+	for _, e := range endpoints.Endpoints {
+		all = append(all, "endpoint "+aws.ToString(e.EndpointName))
+	}
+	configs, err := h.sm.ListEndpointConfigs(ctx, &awssagemaker.ListEndpointConfigsInput{MaxResults: aws.Int32(100)})
+	must(t, err)
+	for _, c := range configs.EndpointConfigs {
+		all = append(all, "endpoint configuration "+aws.ToString(c.EndpointConfigName))
+	}
+	models, err := h.sm.ListModels(ctx, &awssagemaker.ListModelsInput{MaxResults: aws.Int32(100)})
+	must(t, err)
+	for _, m := range models.Models {
+		all = append(all, "model "+aws.ToString(m.ModelName))
+	}
+	packages, err := h.sm.ListModelPackages(ctx, &awssagemaker.ListModelPackagesInput{MaxResults: aws.Int32(100), ModelPackageType: types.ModelPackageTypeVersioned})
+	must(t, err)
+	for _, p := range packages.ModelPackageSummaryList {
+		all = append(all, "version "+aws.ToString(p.ModelPackageArn))
+	}
+	groups, err := h.sm.ListModelPackageGroups(ctx, &awssagemaker.ListModelPackageGroupsInput{MaxResults: aws.Int32(100)})
+	must(t, err)
+	for _, g := range groups.ModelPackageGroupSummaryList {
+		all = append(all, "group "+aws.ToString(g.ModelPackageGroupName))
+	}
+	all = append(all, h.scaling(t, ctx)...)
+	sort.Strings(all)
+	return all
+}
+
+func (h *harness) scaling(t *testing.T, ctx context.Context) []string {
+	t.Helper()
+	var all []string
+	namespace := autoscalingtypes.ServiceNamespaceSagemaker
+	targets, err := h.aas.DescribeScalableTargets(ctx, &autoscaling.DescribeScalableTargetsInput{ServiceNamespace: namespace})
+	must(t, err)
+	for _, s := range targets.ScalableTargets {
+		all = append(all, "scalable target "+aws.ToString(s.ResourceId))
+	}
+	policies, err := h.aas.DescribeScalingPolicies(ctx, &autoscaling.DescribeScalingPoliciesInput{ServiceNamespace: namespace})
+	must(t, err)
+	for _, p := range policies.ScalingPolicies {
+		all = append(all, "scaling policy "+aws.ToString(p.PolicyName))
+	}
+	actions, err := h.aas.DescribeScheduledActions(ctx, &autoscaling.DescribeScheduledActionsInput{ServiceNamespace: namespace})
+	must(t, err)
+	for _, a := range actions.ScheduledActions {
+		all = append(all, "scheduled action "+aws.ToString(a.ScheduledActionName))
+	}
+	return all
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
