@@ -265,3 +265,19 @@ func TestAcceleratorsGetTheirBuildAndDriver(t *testing.T) {
 		t.Errorf("build %q, variant %+v", build, v)
 	}
 }
+
+func TestSweepLooksAgain(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	spec := endpoint("fraud", deployment("main", a.version(t, "fraud", "one")))
+	state := a.apply(t, spec)
+	config, err := a.sm.DescribeEndpointConfig(t.Context(), &awssagemaker.DescribeEndpointConfigInput{EndpointConfigName: &state.Memo})
+	must(t, err)
+	before := a.Objects(t)
+	stale := []driver.Leftover{{Kind: "endpoint configuration", Name: state.Memo}, {Kind: "model", Name: aws.ToString(config.ProductionVariants[0].ModelName)},
+		{Kind: "endpoint configuration", Name: "fraud-0123456789"}}
+	must(t, a.Open(t, &drivertest.Cutter{}).Sweep(t.Context(), spec.Key, stale))
+	if diff := cmp.Diff(before, a.Objects(t)); diff != "" {
+		t.Errorf("what serves was swept: %s", diff)
+	}
+}
