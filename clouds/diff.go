@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"sort"
 	"strings"
+
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 )
 
 // differences compares two values of plain data by their JSON form, whose names
@@ -72,4 +74,34 @@ func show(v any) string {
 		return fmt.Sprint(v)
 	}
 	return strings.TrimSpace(string(data))
+}
+
+// Replaces lists the attributes that differ between two specifications and that
+// only a new endpoint can have otherwise.
+func (c *Cloud) Replaces(before, after *driver.EndpointSpec) []string {
+	var all []string
+	for _, path := range c.Features().Replace {
+		was, is := lookup(plain(before.Settings), path), lookup(plain(after.Settings), path)
+		_, wasObject := was.(map[string]any)
+		_, isObject := is.(map[string]any)
+		if (wasObject || isObject) && wasObject == isObject || after.Unknown.Has(path) {
+			continue
+		}
+		if !reflect.DeepEqual(was, is) {
+			all = append(all, path)
+		}
+	}
+	return all
+}
+
+// lookup finds the value at a dotted path; nil if it is not there.
+func lookup(v any, path string) any {
+	for _, name := range strings.Split(path, ".") {
+		object, ok := v.(map[string]any)
+		if !ok {
+			return nil
+		}
+		v = object[name]
+	}
+	return v
 }

@@ -201,12 +201,7 @@ type template struct {
 }
 
 func templateOf(d *driver.Deployment) template {
-	compute := d.Compute
-	if compute.InstanceType != "" {
-		// The portable numbers have done their work: they chose the type.
-		compute = driver.Compute{InstanceType: compute.InstanceType, Spot: compute.Spot}
-	}
-	return template{d.Model.String(), compute, d.Env}
+	return template{d.Model.String(), d.Compute.Resolved(), d.Env}
 }
 
 func templateDifferences(want *driver.Deployment, now *driver.DeploymentState) []string {

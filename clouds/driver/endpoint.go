@@ -31,7 +31,7 @@ type Settings struct {
 
 // Deployment is one model version being served under an endpoint, as wanted.
 type Deployment struct {
-	Name    string            `json:"-"`
+	Name    string            `json:"name"`
 	Model   VersionRef        `json:"model"`
 	Traffic int               `json:"traffic"`          // percent of live requests
 	Mirror  int               `json:"mirror,omitempty"` // percent of requests copied to it
@@ -48,6 +48,15 @@ type Compute struct {
 	MemoryGiB    float64      `json:"memory_gib,omitempty"`
 	Accelerator  *Accelerator `json:"accelerator,omitempty"`
 	Spot         bool         `json:"spot,omitempty"`
+}
+
+// Resolved leaves out the portable numbers where they have done their work and
+// chosen an instance type: it is what can be observed.
+func (c Compute) Resolved() Compute {
+	if c.InstanceType == "" {
+		return c
+	}
+	return Compute{InstanceType: c.InstanceType, Spot: c.Spot}
 }
 
 // Accelerator is a portable accelerator request.

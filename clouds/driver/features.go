@@ -17,7 +17,7 @@ type Features struct {
 	// removed one by one, and the core runs the rollout.
 	DeployWhole bool
 
-	// AnonymousSmokeTest: a new deployment can be called before it has traffic.
+	// TestBeforeTraffic: a new deployment can be called before it has traffic.
 	// Otherwise SmokeTestBy says how it is tested instead.
 	TestBeforeTraffic bool
 	SmokeTestBy       string
@@ -28,6 +28,11 @@ type Features struct {
 	// ArtifactSchemes are the schemes of artifact.uri that can be read; "file"
 	// stands for local paths.
 	ArtifactSchemes []string
+
+	// Replace are the attributes of an endpoint's settings that it has from its
+	// creation on: "encryption.key". One that is a value cannot change; one that
+	// is an object can change, but neither come nor go.
+	Replace []string
 
 	Gaps []Gap
 }

@@ -59,10 +59,19 @@ func (c *Config) sources() []func(*config.LoadOptions) error {
 	return o
 }
 
+// load makes the SDK's configuration.
+func (d *sagemaker) load(ctx context.Context, region string) (aws.Config, error) {
+	if c := &d.cfg; c.Isolated {
+		return aws.Config{Region: region, BaseEndpoint: &c.EndpointURL, Retryer: d.retryer, APIOptions: d.middleware(),
+			Credentials: credentials.NewStaticCredentialsProvider(c.AccessKey, c.SecretKey.Reveal(), "")}, nil
+	}
+	return config.LoadDefaultConfig(ctx, append(d.cfg.sources(), config.WithRegion(region),
+		config.WithRetryer(d.retryer), config.WithAPIOptions(d.middleware()))...)
+}
+
 // connect makes the clients of a region. Credentials are not fetched yet.
 func (d *sagemaker) connect(ctx context.Context, region string) (clients, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, append(d.cfg.sources(), config.WithRegion(region),
-		config.WithRetryer(d.retryer), config.WithAPIOptions(d.middleware()))...)
+	cfg, err := d.load(ctx, region)
 	if err != nil {
 		return clients{}, mlerr.Wrap(err, mlerr.Unauthenticated, "cannot read the AWS configuration").(*mlerr.Error).
 			WithHint("Check the provider's sagemaker.profile and the shared configuration files")

@@ -13,6 +13,7 @@ func (d *sagemaker) Features() *driver.Features {
 		SmokeTestBy:     "SageMaker moves the traffic in the same transition that brings the new variants up, so the test is sent right after it, to each variant by name; a failure deploys what served before",
 		MinReplicas:     0, // with asynchronous inference; PrepareEndpoint asks for 1 of all others
 		ArtifactSchemes: schemes(),
+		Replace:         []string{"sagemaker.async", "sagemaker.serverless"},
 		Gaps:            gaps(),
 	}
 }

@@ -35,6 +35,7 @@ type Config struct {
 	ExecutionRoleARN                          string       // default role of models and endpoints
 	StagingURI                                string       // "s3://bucket/prefix" where artifacts are copied to
 	EndpointURL                               string       // one base URL for every API; switches the client-side rate limit off
+	Isolated                                  bool         // reads neither the environment nor shared files; needs Region, AccessKey, SecretKey and EndpointURL
 	HTTPClient                                *http.Client // nil is the SDK's
 	Logger                                    hclog.Logger // nil discards
 	UserAgent                                 string       // "product/version"
@@ -146,7 +147,7 @@ func (d *sagemaker) Locate(location string) (string, error) {
 }
 
 func (d *sagemaker) findHome() {
-	if d.homeRegion.name = d.cfg.Region; d.homeRegion.name != "" {
+	if d.homeRegion.name = d.cfg.Region; d.homeRegion.name != "" || d.cfg.Isolated {
 		return
 	}
 	loaded, err := config.LoadDefaultConfig(context.Background(), d.cfg.sources()...)
