@@ -231,19 +231,22 @@ func Strategies() []Strategy { return []Strategy{AllAtOnce, Canary, Linear, Blue
 
 // Rollout is how a changed deployment takes over.
 type Rollout struct {
-	Strategy  Strategy
-	Steps     []int         // canary: percents before 100; linear: one percent per step
-	Interval  time.Duration // bake time per step
-	OnFailure string        // "rollback" or "hold"
-	Checks    Checks
+	Strategy  Strategy      `json:"strategy,omitempty"`
+	Steps     []int         `json:"steps,omitempty"`      // canary: percents before 100; linear: one percent per step
+	Interval  time.Duration `json:"interval,omitempty"`   // bake time per step
+	OnFailure string        `json:"on_failure,omitempty"` // "rollback" or "hold"
+	Checks    Checks        `json:"checks"`
 }
+
+// OnFailures are all values of Rollout.OnFailure.
+func OnFailures() []string { return []string{"rollback", "hold"} }
 
 // Checks are judged at each step of a rollout. Zero values are not judged.
 type Checks struct {
-	SmokeTest    bool
-	MaxErrorRate float64 // percent
-	MaxLatencyMS int
-	Alarms       []string // names of the platform's own alarms
+	SmokeTest    bool     `json:"smoke_test,omitempty"`
+	MaxErrorRate float64  `json:"max_error_rate,omitempty"` // percent
+	MaxLatencyMS int      `json:"max_latency_ms,omitempty"`
+	Alarms       []string `json:"alarms,omitempty"` // names of the platform's own alarms
 }
 
 // SmokeTest is a request that a new deployment must answer as expected.

@@ -85,6 +85,20 @@ func (r VersionRef) String() string {
 	return r.Key.ID() + "@" + r.Version
 }
 
+// MarshalText is String: references are strings in JSON, as they are in Terraform.
+func (r VersionRef) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads what String writes. Anything that is no version_id is the
+// platform's own id of a model.
+func (r *VersionRef) UnmarshalText(text []byte) error {
+	ref, ok := ParseVersionID(string(text))
+	if !ok {
+		ref = VersionRef{Native: string(text)}
+	}
+	*r = ref
+	return nil
+}
+
 // ParseVersionID reads a version_id. ok is false for anything else.
 func ParseVersionID(id string) (ref VersionRef, ok bool) {
 	at := strings.LastIndexByte(id, '@')
