@@ -15,6 +15,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
@@ -216,9 +217,9 @@ func (a *aws) cbor(w http.ResponseWriter, r *http.Request, c *call, body []byte)
 		writeCBOR(w, status, map[string]any{"__type": code, "message": message})
 		return
 	}
-	out := map[string]any{}
+	var out map[string]any
 	if err == nil {
-		err = json.Unmarshal(asJSON, &out)
+		out, err = sagemaker.Typed(c.service, c.operation, asJSON)
 	}
 	if err != nil {
 		writeCBOR(w, http.StatusInternalServerError, map[string]any{"__type": "InternalFailure", "message": err.Error()})
@@ -235,8 +236,17 @@ func decodeCBOR(body []byte, into *map[string]any) error {
 	return mode.Unmarshal(body, into)
 }
 
+// encodeCBOR writes times as tagged epoch seconds, as the protocol does.
+var encodeCBOR = sync.OnceValues(func() (cbor.EncMode, error) {
+	return cbor.EncOptions{Time: cbor.TimeUnixMicro, TimeTag: cbor.EncTagRequired}.EncMode()
+})
+
 func writeCBOR(w http.ResponseWriter, status int, v any) {
-	data, err := cbor.Marshal(v)
+	mode, err := encodeCBOR()
+	var data []byte
+	if err == nil {
+		data, err = mode.Marshal(v)
+	}
 	if err != nil {
 		status, data = http.StatusInternalServerError, nil
 	}

@@ -15,10 +15,12 @@ var alarmHandlers = map[string]handler{"PutMetricAlarm": putAlarm, "DescribeAlar
 func putAlarm(r *request) (obj, error) {
 	name := r.in.str("AlarmName")
 	key := r.region + "/" + name
-	a := obj{"StateValue": "INSUFFICIENT_DATA"}
-	if _, err := r.tx.Get("alarm", key, &a); err != nil {
+	old := obj{"StateValue": "INSUFFICIENT_DATA", "StateUpdatedTimestamp": epoch(r.now())}
+	if _, err := r.tx.Get("alarm", key, &old); err != nil {
 		return nil, err
 	}
+	// A second put replaces the whole alarm but its state.
+	a := old.only("StateValue", "StateReason", "StateUpdatedTimestamp")
 	if !r.in.has("MetricName") && !r.in.has("Metrics") {
 		return nil, &apiError{"ValidationError", "Either MetricName or Metrics must be specified", 400}
 	}
@@ -27,6 +29,10 @@ func putAlarm(r *request) (obj, error) {
 			a[k] = v
 		}
 	}
+	if !a.has("ActionsEnabled") {
+		a["ActionsEnabled"] = true
+	}
+	a["AlarmConfigurationUpdatedTimestamp"] = epoch(r.now())
 	a["AlarmArn"] = fmt.Sprintf("arn:%s:cloudwatch:%s:%s:alarm:%s", partition(r.region), r.region, AccountID, name)
 	return nil, r.tx.Put("alarm", key, a)
 }
@@ -74,7 +80,7 @@ func setAlarmState(r *request) (obj, error) {
 	if !found {
 		return nil, &apiError{"ResourceNotFound", "Alarm " + r.in.str("AlarmName") + " does not exist", 404}
 	}
-	a["StateValue"], a["StateReason"] = r.in["StateValue"], r.in["StateReason"]
+	a["StateValue"], a["StateReason"], a["StateUpdatedTimestamp"] = r.in["StateValue"], r.in["StateReason"], epoch(r.now())
 	return nil, r.tx.Put("alarm", key, a)
 }
 

@@ -39,7 +39,8 @@ type shape struct {
 
 // serviceModel is one API's operations and types.
 type serviceModel struct {
-	Operations map[string]string `json:"operations"`
+	Operations map[string]string `json:"operations"` // the input's shape
+	Outputs    map[string]string `json:"outputs"`    // the output's shape, if it has one
 	Shapes     map[string]*shape `json:"shapes"`
 }
 

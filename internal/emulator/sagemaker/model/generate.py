@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # Copyright (c) The terraform-provider-ml Authors
 # SPDX-License-Identifier: MPL-2.0
-"""Extracts the request constraints of the operations that the emulator serves.
+"""Extracts the constraints of the operations that the emulator serves.
 
 Reads the service models that come with botocore, keeps types, required members,
 lengths, ranges, patterns and enumerations, drops every word of documentation,
@@ -35,10 +35,13 @@ NEWER = {"ProductionVariantInstanceType": ["ml.g7.%dxlarge" % n for n in (2, 4, 
 
 
 def prune(model, operations):
-    shapes, todo, inputs = {}, [], {}
+    shapes, todo, inputs, outputs = {}, [], {}, {}
     for name in operations:
         inputs[name] = model["operations"][name]["input"]["shape"]
         todo.append(inputs[name])
+        if "output" in model["operations"][name]:
+            outputs[name] = model["operations"][name]["output"]["shape"]
+            todo.append(outputs[name])
     while todo:
         name = todo.pop()
         if name in shapes:
@@ -61,7 +64,7 @@ def prune(model, operations):
             out["k"], out["v"] = s["key"]["shape"], s["value"]["shape"]
             todo += [out["k"], out["v"]]
         shapes[name] = out
-    return {"operations": inputs, "shapes": shapes}
+    return {"operations": inputs, "outputs": outputs, "shapes": shapes}
 
 
 def main():
