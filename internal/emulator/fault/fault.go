@@ -23,6 +23,7 @@ const (
 	LostAnswer     = "lost_answer"     // the call takes effect and its answer never arrives
 	Hang           = "hang"            // nothing happens for Duration, then the connection ends
 	FailTransition = "fail_transition" // the transition that the call starts fails in the end
+	Maintenance    = "maintenance"     // after the transition that the call starts, the platform makes another of its own
 	Exit           = "exit"            // the process that serves the call ends at once
 )
 
@@ -96,7 +97,7 @@ func Match(dir string, tx *state.Tx, call string) (*Fault, error) {
 
 func (f *Fault) check() error {
 	switch f.Action {
-	case Error, LostAnswer, Hang, FailTransition, Exit:
+	case Error, LostAnswer, Hang, FailTransition, Maintenance, Exit:
 		return nil
 	}
 	return fmt.Errorf("faults.json: %q is not an action", f.Action)

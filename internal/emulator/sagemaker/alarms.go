@@ -53,12 +53,8 @@ func describeAlarms(r *request) (obj, error) {
 			kept = append(kept, a)
 		}
 	}
-	items, token, err := r.page(kept, 50)
-	out := obj{"MetricAlarms": items, "CompositeAlarms": []any{}}
-	if token != nil {
-		out["NextToken"] = token
-	}
-	return out, err
+	items, token, err := r.page(listing{items: kept, id: member("AlarmName"), size: 50})
+	return obj{"MetricAlarms": items, "CompositeAlarms": []any{}, "NextToken": token}, err
 }
 
 func deleteAlarms(r *request) (obj, error) {
@@ -81,7 +77,21 @@ func setAlarmState(r *request) (obj, error) {
 		return nil, &apiError{"ResourceNotFound", "Alarm " + r.in.str("AlarmName") + " does not exist", 404}
 	}
 	a["StateValue"], a["StateReason"], a["StateUpdatedTimestamp"] = r.in["StateValue"], r.in["StateReason"], epoch(r.now())
-	return nil, r.tx.Put("alarm", key, a)
+	if err := r.tx.Put("alarm", key, a); err != nil {
+		return nil, err
+	}
+	return nil, r.settleAll()
+}
+
+// settleAll lets every endpoint of the region notice what has just changed.
+func (r *request) settleAll() error {
+	all, err := r.documents("endpoint")
+	for _, doc := range all {
+		if _, err := r.endpoint(doc.str("Name")); err != nil && !refused(err) {
+			return err
+		}
+	}
+	return err
 }
 
 // firing is the first of the alarms that is in ALARM state, or "".

@@ -138,7 +138,7 @@ func (r *request) checkBounds(e *endpoint, v *variant, t obj) error {
 	return nil
 }
 
-// clamp brings the live count into the bounds at once.
+// clamp begins to bring the live count into the bounds.
 func (r *request) clamp(e *endpoint, v *variant, t obj) error {
 	if t.str("ScalableDimension") != instanceDimension || e.Pending != nil {
 		return nil
@@ -147,7 +147,12 @@ func (r *request) clamp(e *endpoint, v *variant, t obj) error {
 	if count == v.DesiredCount {
 		return nil
 	}
-	v.DesiredCount, v.Count = count, count
+	fleet := copied(e.Variants)
+	findVariant(fleet, v.Name).DesiredCount = count
+	var err error
+	if e.Pending, err = r.begin("weights", "", fleet); err != nil {
+		return err
+	}
 	return r.save(e)
 }
 
@@ -172,12 +177,17 @@ func (r *request) each(kind, filter, name string) ([]obj, error) {
 	return kept, nil
 }
 
+// scaledID identifies a target, or by name what belongs to one.
+func scaledID(name string) func(obj) string {
+	return func(o obj) string { return o.str("ResourceId") + "|" + o.str("ScalableDimension") + "|" + o.str(name) }
+}
+
 func describeTargets(r *request) (obj, error) {
 	all, err := r.each("target", "ResourceIds", "ResourceId")
 	if err != nil {
 		return nil, err
 	}
-	items, token, err := r.page(all, 50)
+	items, token, err := r.page(listing{items: all, id: scaledID(""), size: 50, most: 50})
 	return obj{"ScalableTargets": items, "NextToken": token}, err
 }
 
@@ -306,7 +316,7 @@ func describePolicies(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	items, token, err := r.page(all, 10)
+	items, token, err := r.page(listing{items: all, id: scaledID("PolicyName"), size: 10, most: 10})
 	return obj{"ScalingPolicies": items, "NextToken": token}, err
 }
 
@@ -409,7 +419,7 @@ func describeActions(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	items, token, err := r.page(all, 50)
+	items, token, err := r.page(listing{items: all, id: scaledID("ScheduledActionName"), size: 50, most: 50})
 	return obj{"ScheduledActions": items, "NextToken": token}, err
 }
 

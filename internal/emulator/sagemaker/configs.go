@@ -150,11 +150,7 @@ func listConfigs(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	var summaries []obj
-	for _, c := range r.filter(all, "EndpointConfigName") {
-		summaries = append(summaries, c.only("EndpointConfigName", "EndpointConfigArn", "CreationTime"))
-	}
-	items, token, err := r.page(summaries, 10)
+	items, token, err := r.summaries("EndpointConfig", all, true, "EndpointConfigName", "EndpointConfigArn", "CreationTime")
 	return obj{"EndpointConfigs": items, "NextToken": token}, err
 }
 

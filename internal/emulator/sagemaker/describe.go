@@ -89,14 +89,14 @@ func updateWeights(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := r.begin("weights", nil, r.transition())
-	for _, v := range e.Variants {
-		copied := *v
-		p.Variants = append(p.Variants, &copied)
+	config, err := r.config(e.Config)
+	if err != nil {
+		config = obj{}
 	}
+	fleet := copied(e.Variants)
 	counts := 0
 	for _, change := range r.in.list("DesiredWeightsAndCapacities") {
-		v := findVariant(p.Variants, change.str("VariantName"))
+		v := findVariant(fleet, change.str("VariantName"))
 		if v == nil {
 			return nil, invalid("Could not find variant \"%s\" in endpoint \"%s\".", change.str("VariantName"), e.ARN)
 		}
@@ -107,27 +107,34 @@ func updateWeights(r *request) (obj, error) {
 			if counts++; counts > 1 {
 				return nil, invalid("The capacity of only one variant can be updated at a time.")
 			}
-			if v.DesiredCount = int(change.num("DesiredInstanceCount")); v.DesiredCount < 1 {
+			if v.DesiredCount = int(change.num("DesiredInstanceCount")); v.DesiredCount < 1 && !config.has("AsyncInferenceConfig") {
 				return nil, invalid("DesiredInstanceCount of variant %s must be at least 1.", v.Name)
 			}
 		}
 		if change.has("ServerlessUpdateConfig") && v.Serverless != nil {
-			for k, value := range change.obj("ServerlessUpdateConfig") {
-				v.Serverless[k] = value
-			}
+			v.Serverless = mergeObj(mergeObj(obj{}, v.Serverless), change.obj("ServerlessUpdateConfig"))
 		}
 	}
-	for _, v := range p.Variants {
-		if now := findVariant(e.Variants, v.Name); now.DesiredCount != v.DesiredCount {
-			grown := *v
-			grown.Count = v.DesiredCount - now.DesiredCount
-			if err := r.checkQuota([]*variant{&grown}, e.Variants); grown.Count > 0 && err != nil {
-				return nil, err
-			}
-		}
+	growth := copied(fleet)
+	for i, v := range growth {
+		v.Count = v.DesiredCount - e.Variants[i].Count
 	}
-	e.Pending = p
+	if err := r.checkQuota(growth); err != nil {
+		return nil, err
+	}
+	if e.Pending, err = r.begin("weights", "", fleet); err != nil {
+		return nil, err
+	}
 	return obj{"EndpointArn": e.ARN}, r.save(e)
+}
+
+func copied(all []*variant) []*variant {
+	fleet := make([]*variant, len(all))
+	for i, v := range all {
+		c := *v
+		fleet[i] = &c
+	}
+	return fleet
 }
 
 func findVariant(all []*variant, name string) *variant {

@@ -5,6 +5,8 @@ package sagemaker
 
 import (
 	"time"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 )
 
 var endpointHandlers = map[string]handler{
@@ -42,7 +44,7 @@ type variant struct {
 
 // pending is a transition that is going on.
 type pending struct {
-	Kind     string // "create", "update", "weights", "delete"
+	Kind     string // a key of transitions
 	Config   string // that is being moved to
 	Variants []*variant
 	Began    time.Time
@@ -51,7 +53,9 @@ type pending struct {
 	Reason   string
 	Mode     string // of a failure: "" or "rollback_failed"
 	Alarms   []string
-	Stages   []stage // traffic on the way, for canary and linear
+	Stages   []stage // traffic on the way
+
+	Maintenance bool // by the platform follows
 }
 
 // stage is a share of traffic on the new fleet from a moment on.
@@ -84,37 +88,47 @@ func createEndpoint(r *request) (obj, error) {
 	arn := r.arn("endpoint", name)
 	if _, err := r.endpoint(name); err == nil {
 		return nil, invalid("Cannot create already existing endpoint \"%s\".", arn)
+	} else if !refused(err) {
+		return nil, err
 	}
 	config, err := r.config(r.in.str("EndpointConfigName"))
 	if err != nil {
 		return nil, err
 	}
-	if err := r.checkDeploymentConfig(config); err != nil {
+	e := &endpoint{Name: name, ARN: arn, Config: config.str("EndpointConfigName"), Created: epoch(r.now()), Modified: epoch(r.now()), Deployment: r.in.obj("DeploymentConfig")}
+	fleet := fresh(config)
+	if _, err := r.planOf(e.Deployment, fleet); err != nil {
 		return nil, err
 	}
-	e := &endpoint{Name: name, ARN: arn, Config: config.str("EndpointConfigName"), Created: epoch(r.now()), Deployment: r.in.obj("DeploymentConfig")}
-	e.Pending = r.begin("create", config, r.transition())
-	if err := r.checkQuota(e.Pending.Variants, nil); err != nil {
+	if err := r.checkQuota(fleet); err != nil {
 		return nil, err
 	}
-	e.Modified = e.Created
+	if e.Pending, err = r.begin("create", e.Config, fleet); err != nil {
+		return nil, err
+	}
 	if err := r.putTags(arn); err != nil {
 		return nil, err
 	}
 	return obj{"EndpointArn": arn}, r.save(e)
 }
 
-// begin starts a transition to a configuration.
-func (r *request) begin(kind string, config obj, lasts time.Duration) *pending {
-	p := &pending{Kind: kind, Began: r.now(), Ends: r.now().Add(lasts)}
-	if config != nil {
-		p.Config = config.str("EndpointConfigName")
-		p.Variants = fresh(config)
+// begin starts a transition to a fleet; config is "" where it stays.
+func (r *request) begin(kind, config string, fleet []*variant) (*pending, error) {
+	p := &pending{Kind: kind, Config: config, Variants: fleet, Began: r.now(), Ends: r.now().Add(r.transition())}
+	if config != "" {
+		reason, err := r.doomed(fleet)
+		if err != nil {
+			return nil, err
+		}
+		p.Fails, p.Reason = reason != "", reason
 	}
-	if r.fault != nil {
-		p.Fails, p.Reason, p.Mode = true, r.fault.Message, r.fault.Mode
+	if f := r.fault; f != nil {
+		p.Maintenance = f.Action == fault.Maintenance
+		if f.Action == fault.FailTransition {
+			p.Fails, p.Reason, p.Mode = true, f.Message, f.Mode
+		}
 	}
-	return p
+	return p, nil
 }
 
 // fresh are a configuration's variants at their initial counts and weights.
@@ -126,26 +140,6 @@ func fresh(config obj) []*variant {
 			InstanceType: v.str("InstanceType"), Count: count, DesiredCount: count, Weight: weight, DesiredWeight: weight, Serverless: v.obj("ServerlessConfig")})
 	}
 	return all
-}
-
-func (r *request) checkQuota(wanted, running []*variant) error {
-	if r.o.Quotas == nil {
-		return nil
-	}
-	quotas := r.o.Quotas()
-	delta, used := map[string]int{}, map[string]int{}
-	for _, v := range running {
-		used[v.InstanceType] += v.Count
-	}
-	for _, v := range wanted {
-		delta[v.InstanceType] += v.Count
-	}
-	for instance, n := range delta {
-		if quota, limited := quotas[instance]; limited && used[instance]+n > quota {
-			return &apiError{"ResourceLimitExceeded", quotaMessage(instance, quota, used[instance], n), 400}
-		}
-	}
-	return nil
 }
 
 func updateEndpoint(r *request) (obj, error) {
@@ -168,21 +162,23 @@ func updateEndpoint(r *request) (obj, error) {
 	if err := r.checkReplacement(e, config); err != nil {
 		return nil, err
 	}
-	if err := r.checkDeploymentConfig(config); err != nil {
-		return nil, err
-	}
 	deployment := r.in.obj("DeploymentConfig")
 	if r.in.flag("RetainDeploymentConfig") {
 		deployment = e.Deployment
 	}
-	e.Deployment = deployment
-	e.Pending = r.begin("update", config, r.transition())
-	r.retain(e)
-	if err := r.checkQuota(e.Pending.Variants, e.Variants); err != nil {
+	fleet := r.retain(e, fresh(config))
+	plan, err := r.planOf(deployment, fleet)
+	if err != nil {
 		return nil, err
 	}
-	r.schedule(e.Pending, deployment)
-	e.Modified = epoch(r.now())
+	if err := r.checkQuota(plan.extra(fleet)); err != nil {
+		return nil, err
+	}
+	if e.Pending, err = r.begin("update", config.str("EndpointConfigName"), fleet); err != nil {
+		return nil, err
+	}
+	r.schedule(e.Pending, plan, deployment)
+	e.Deployment, e.Modified = deployment, epoch(r.now())
 	return obj{"EndpointArn": e.ARN}, r.save(e)
 }
 
@@ -203,15 +199,15 @@ func (r *request) idle(name string) (*endpoint, error) {
 
 // retain keeps live counts and weights of variants of the same name, as
 // RetainAllVariantProperties asks.
-func (r *request) retain(e *endpoint) {
+func (r *request) retain(e *endpoint, fleet []*variant) []*variant {
 	if !r.in.flag("RetainAllVariantProperties") {
-		return
+		return fleet
 	}
 	excluded := map[string]bool{}
 	for _, p := range r.in.list("ExcludeRetainedVariantProperties") {
 		excluded[p.str("VariantPropertyType")] = true
 	}
-	for _, next := range e.Pending.Variants {
+	for _, next := range fleet {
 		for _, now := range e.Variants {
 			if now.Name != next.Name {
 				continue
@@ -224,6 +220,7 @@ func (r *request) retain(e *endpoint) {
 			}
 		}
 	}
+	return fleet
 }
 
 // checkReplacement refuses what a live endpoint cannot become.
@@ -271,17 +268,14 @@ func listEndpoints(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	var summaries []obj
+	var present []obj
 	for _, doc := range all {
 		e, err := r.endpoint(doc.str("Name"))
 		if err != nil {
 			continue // deleted in the meantime
 		}
-		s := obj{"EndpointName": e.Name, "EndpointArn": e.ARN, "CreationTime": e.Created, "LastModifiedTime": e.Modified, "EndpointStatus": e.status()}
-		if want := r.in.str("StatusEquals"); want == "" || want == s.str("EndpointStatus") {
-			summaries = append(summaries, s)
-		}
+		present = append(present, obj{"EndpointName": e.Name, "EndpointArn": e.ARN, "CreationTime": e.Created, "LastModifiedTime": e.Modified, "EndpointStatus": e.status()})
 	}
-	items, token, err := r.page(r.filter(summaries, "EndpointName"), 10)
+	items, token, err := r.summaries("Endpoint", present, true, "EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
 	return obj{"Endpoints": items, "NextToken": token}, err
 }

@@ -28,6 +28,14 @@ func (r *request) model(name string) (obj, error) {
 	return m, err
 }
 
+// containersOf are a model's containers, also where there is but one.
+func containersOf(m obj) []obj {
+	if primary := m.obj("PrimaryContainer"); primary != nil {
+		return []obj{primary}
+	}
+	return m.list("Containers")
+}
+
 func createModel(r *request) (obj, error) {
 	name := r.in.str("ModelName")
 	arn := r.arn("model", name)
@@ -169,11 +177,7 @@ func listModels(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	var summaries []obj
-	for _, m := range r.filter(all, "ModelName") {
-		summaries = append(summaries, m.only("ModelName", "ModelArn", "CreationTime"))
-	}
-	items, token, err := r.page(summaries, 10)
+	items, token, err := r.summaries("Model", all, true, "ModelName", "ModelArn", "CreationTime")
 	return obj{"Models": items, "NextToken": token}, err
 }
 

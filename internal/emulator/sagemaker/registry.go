@@ -58,26 +58,8 @@ func listGroups(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	items, token, err := r.page(r.filter(all, "ModelPackageGroupName"), 10)
+	items, token, err := r.summaries("ModelPackageGroup", all, true, "ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription", "CreationTime", "ModelPackageGroupStatus")
 	return obj{"ModelPackageGroupSummaryList": items, "NextToken": token}, err
-}
-
-// filter applies what all lists share: NameContains, and the newest first.
-func (r *request) filter(all []obj, name string) []obj {
-	var kept []obj
-	part := strings.ToLower(r.in.str("NameContains"))
-	for _, o := range all {
-		if strings.Contains(strings.ToLower(o.str(name)), part) {
-			kept = append(kept, o)
-		}
-	}
-	sort.SliceStable(kept, func(i, j int) bool {
-		if r.in.str("SortOrder") == "Ascending" {
-			i, j = j, i
-		}
-		return kept[i].num("CreationTime") > kept[j].num("CreationTime")
-	})
-	return kept
 }
 
 func deleteGroup(r *request) (obj, error) {
@@ -244,16 +226,22 @@ func listPackages(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	var summaries []obj
+	l := listing{by: "CreationTime", size: 10, descending: r.in.str("SortOrder") == "Descending"}
 	for _, p := range all {
-		if status := r.in.str("ModelApprovalStatus"); status == "" || status == p.str("ModelApprovalStatus") {
-			summaries = append(summaries, p.only(packageSummary...))
-		}
+		l.items = append(l.items, p.only(packageSummary...))
 	}
-	if r.in.str("SortOrder") == "Descending" {
-		sort.SliceStable(summaries, func(i, j int) bool { return summaries[i].num("CreationTime") > summaries[j].num("CreationTime") })
+	if r.in.str("SortBy") == "Name" {
+		l.by = "ModelPackageGroupName"
 	}
-	items, token, err := r.page(summaries, 10)
+	l.id = func(o obj) string {
+		return fmt.Sprintf("%s/%09.0f", strings.ToLower(o.str("ModelPackageGroupName")), o.num("ModelPackageVersion"))
+	}
+	part, approval := strings.ToLower(r.in.str("NameContains")), r.in.str("ModelApprovalStatus")
+	l.keep = func(o obj) bool {
+		return strings.Contains(strings.ToLower(o.str("ModelPackageGroupName")), part) && (approval == "" || approval == o.str("ModelApprovalStatus")) &&
+			r.within("CreationTime", o)
+	}
+	items, token, err := r.page(l)
 	return obj{"ModelPackageSummaryList": items, "NextToken": token}, err
 }
 

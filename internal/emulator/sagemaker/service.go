@@ -49,6 +49,9 @@ func New(o Options) *Service {
 	if o.Speed <= 0 {
 		o.Speed = 1
 	}
+	if o.Quotas == nil {
+		o.Quotas = func() map[string]int { return nil }
+	}
 	return &Service{o}
 }
 
@@ -123,6 +126,18 @@ type apiError struct {
 
 func (e *apiError) Error() string { return e.Code + ": " + e.Message }
 
+// refused reports whether err is the platform's own refusal.
+func refused(err error) bool {
+	var e *apiError
+	return errors.As(err, &e)
+}
+
+// message is what a refusal says.
+func message(err error) string {
+	_, text, _, _ := Refusal(err)
+	return text
+}
+
 func invalid(format string, args ...any) *apiError {
 	return &apiError{"ValidationException", fmt.Sprintf(format, args...), 400}
 }
@@ -133,16 +148,17 @@ type Call struct {
 	Operation string
 	Region    string
 	Body      []byte
-	Fault     *fault.Fault // of FailTransition; nil otherwise
+	Fault     *fault.Fault // of FailTransition or Maintenance; nil otherwise
 }
 
 // request is a call while it is being answered.
 type request struct {
 	*Service
-	tx     *state.Tx
-	region string
-	in     obj
-	fault  *fault.Fault
+	tx                 *state.Tx
+	service, operation string
+	region             string
+	in                 obj
+	fault              *fault.Fault
 }
 
 type handler func(r *request) (obj, error)
@@ -185,16 +201,19 @@ func (s *Service) Do(ctx context.Context, c Call) ([]byte, error) {
 	}
 	var out obj
 	err := s.o.Store.Do(ctx, func(tx *state.Tx) (err error) {
-		out, err = h(&request{Service: s, tx: tx, region: c.Region, in: in, fault: c.Fault})
+		out, err = h(&request{Service: s, tx: tx, service: c.Service, operation: c.Operation, region: c.Region, in: in, fault: c.Fault})
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if out == nil {
-		out = obj{}
+	answer := obj{}
+	for name, value := range out {
+		if value != nil {
+			answer[name] = value
+		}
 	}
-	return json.Marshal(out)
+	return json.Marshal(answer)
 }
 
 // Refusal takes AWS's refusal apart; ok is false for any other error.
@@ -236,29 +255,6 @@ func partition(region string) string {
 
 // key is a document's key: names are unique, regardless of case, in a region.
 func (r *request) key(name string) string { return r.region + "/" + strings.ToLower(name) }
-
-// page cuts a list for MaxResults and NextToken; AWS's default page is 10.
-func (r *request) page(all []obj, most int) (items []any, token any, err error) {
-	if n := int(r.in.num("MaxResults")); n > 0 {
-		most = n
-	}
-	from := 0
-	if t := r.in.str("NextToken"); t != "" {
-		if _, scanErr := fmt.Sscanf(t, "page-%d", &from); scanErr != nil || from < 0 {
-			return nil, nil, invalid("Invalid NextToken")
-		}
-	}
-	from = min(from, len(all))
-	to := min(from+most, len(all))
-	items = make([]any, 0, to-from)
-	for _, item := range all[from:to] {
-		items = append(items, map[string]any(item))
-	}
-	if to < len(all) {
-		token = fmt.Sprintf("page-%d", to)
-	}
-	return items, token, nil
-}
 
 // documents reads all documents of a kind in the region.
 func (r *request) documents(kind string) ([]obj, error) {

@@ -94,7 +94,7 @@ func listTags(r *request) (obj, error) {
 	for _, t := range tagList(tags) {
 		all = append(all, t.(map[string]any)) //nolint:forcetypeassert // made just above
 	}
-	items, token, err := r.page(all, 50)
+	items, token, err := r.page(listing{items: all, id: member("Key"), size: 50})
 	return obj{"Tags": items, "NextToken": token}, err
 }
 
