@@ -47,6 +47,10 @@ type Harness interface {
 	Replicas(t *testing.T, key driver.Key, deployment string) int
 	// Objects names everything that exists on the platform.
 	Objects(t *testing.T) []string
+	// Fork is an independent copy of the platform as it is, with a clock of its
+	// own. The original is used no more but to be forked again, by several
+	// goroutines at once.
+	Fork(t *testing.T) Harness
 }
 
 // Drift is a change made behind our back. Zero fields are left as they are.
@@ -71,6 +75,13 @@ func (c *Clock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
+}
+
+// Set makes it another moment.
+func (c *Clock) Set(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = now
 }
 
 // Sleep lets d pass at once.

@@ -106,7 +106,7 @@ func testApproval(t *testing.T, h Harness) {
 	spec.Approval = driver.Pending
 	model := mustModel(t, p, spec, true)
 	ref := reference(model)
-	err := p.CheckServable(p.ctx, map[string]driver.VersionRef{"main": ref})
+	err := p.CheckServable(p.ctx, map[string]driver.VersionRef{"main": ref}, nil)
 	wantCode(t, err, mlerr.InvalidArgument, "a pending version")
 	if got := mlerr.PathOf(err); got != "deployments.main.model" {
 		t.Fatalf("path %q, want deployments.main.model", got)
@@ -115,7 +115,7 @@ func testApproval(t *testing.T, h Harness) {
 		t.Fatal("a pending version was deployed")
 	}
 	ref.Version = "99"
-	wantCode(t, p.CheckServable(p.ctx, map[string]driver.VersionRef{"main": ref}), mlerr.InvalidArgument, "a version that is not there")
+	wantCode(t, p.CheckServable(p.ctx, map[string]driver.VersionRef{"main": ref}, nil), mlerr.InvalidArgument, "a version that is not there")
 }
 
 func testDeletionOrder(t *testing.T, h Harness) {

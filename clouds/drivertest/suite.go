@@ -39,7 +39,6 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"DeletionOrder", "a version that is served cannot be destroyed", testDeletionOrder},
 		{"Gaps", "what a platform cannot do is refused with a path and an alternative", testGaps},
 		{"Unchanged", "a second apply changes nothing", testUnchanged},
-		{"CutOff", "a process that dies at any call is continued by the next", testCutOff},
 	}
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
@@ -48,6 +47,11 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 			s.run(t, newHarness(t))
 		})
 	}
+	t.Run("CutOff", func(t *testing.T) {
+		t.Parallel()
+		t.Log("a process that dies at any call is continued by the next")
+		testCutOff(t, newHarness)
+	})
 }
 
 // modelSpec is a model that publishes content.

@@ -92,4 +92,10 @@ func (h *harness) Replicas(t *testing.T, k driver.Key, deployment string) int {
 	return n
 }
 
+func (h *harness) Fork(*testing.T) drivertest.Harness {
+	clock := drivertest.NewClock()
+	clock.Set(h.clock.Now())
+	return &harness{clock: clock, platform: h.platform.Fork(clock)}
+}
+
 func (h *harness) Objects(*testing.T) []string { return h.platform.Objects() }

@@ -9,6 +9,7 @@ package mem
 
 import (
 	"fmt"
+	"maps"
 	"sort"
 	"sync"
 	"time"
@@ -45,6 +46,22 @@ type endpoint struct {
 // NewPlatform makes an empty platform whose transitions take time by clock.
 func NewPlatform(clock wait.Clock) *Platform {
 	return &Platform{clock: clock, models: map[string]*model{}, endpoints: map[string]*endpoint{}, artifacts: map[string]string{}}
+}
+
+// Fork is a copy that goes on by itself, with another clock.
+func (p *Platform) Fork(clock wait.Clock) *Platform {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	fork := NewPlatform(clock)
+	for id, m := range p.models {
+		fork.models[id] = &model{deepCopy(m.state), m.next}
+	}
+	for id, e := range p.endpoints {
+		fork.endpoints[id] = &endpoint{deepCopy(e.state), maps.Clone(e.readyAt), maps.Clone(e.fails)}
+	}
+	maps.Copy(fork.artifacts, p.artifacts)
+	fork.failNext = p.failNext
+	return fork
 }
 
 // PutArtifact makes bytes with that digest readable at uri.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -46,16 +47,27 @@ func TestConformance(t *testing.T) {
 
 // harness is an emulated account. Its time passes only when the core waits.
 type harness struct {
-	dir   string
-	url   string
-	clock *drivertest.Clock
-	sm    *awssagemaker.Client
-	aas   *autoscaling.Client
+	dir    string
+	url    string
+	clock  *drivertest.Clock
+	server *emulator.Server
+	freeze sync.Once
+	sm     *awssagemaker.Client
+	aas    *autoscaling.Client
 }
 
 func newHarness(t *testing.T) *harness {
 	t.Helper()
 	h := &harness{dir: t.TempDir(), clock: drivertest.NewClock()}
+	h.open(t)
+	if err := s3.EnsureBucket(filepath.Join(h.dir, "s3"), staging); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *harness) open(t *testing.T) {
+	t.Helper()
 	fake := clockwork.NewFakeClockAt(h.clock.Now())
 	h.clock.OnSleep = func(d time.Duration) { fake.Advance(d) }
 	server, err := emulator.Start(emulator.Options{StateDir: h.dir, Clock: fake})
@@ -63,14 +75,21 @@ func newHarness(t *testing.T) *harness {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = server.Close() })
-	if err := s3.EnsureBucket(filepath.Join(h.dir, "s3"), staging); err != nil {
-		t.Fatal(err)
-	}
-	h.url = server.Endpoints()["sagemaker"]
+	h.server, h.url = server, server.Endpoints()["sagemaker"]
 	cfg := aws.Config{Region: region, BaseEndpoint: aws.String(h.url), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDTEST", "test", "")}
 	h.sm, h.aas = awssagemaker.NewFromConfig(cfg), autoscaling.NewFromConfig(cfg)
-	return h
+}
+
+// Fork closes the account, so that all it holds is on disk, and copies that.
+func (h *harness) Fork(t *testing.T) drivertest.Harness {
+	t.Helper()
+	h.freeze.Do(func() { _ = h.server.Close() })
+	fork := &harness{dir: t.TempDir(), clock: drivertest.NewClock()}
+	must(t, os.CopyFS(fork.dir, os.DirFS(h.dir)))
+	fork.clock.Set(h.clock.Now())
+	fork.open(t)
+	return fork
 }
 
 func (h *harness) Open(t *testing.T, c *drivertest.Cutter) driver.Driver {
