@@ -39,7 +39,8 @@ func (r *endpointRun) plan() (step, error) {
 			return s, err
 		}
 	}
-	if !labelsEqual(spec.Labels, seen.Labels) || seen.Marks.Incomplete {
+	r.rolled = true
+	if !labelsEqual(spec.Labels, seen.Labels) || seen.Marks.Incomplete || seen.Marks.Untested {
 		return step{name: "set labels", aim: strings.Join(differences("labels", seen.Labels, spec.Labels), ", "),
 			do: func(ctx context.Context) error { return d.SetLabels(ctx, spec, seen) }}, nil
 	}
@@ -119,6 +120,9 @@ func (r *endpointRun) planSeparate() (step, bool, error) {
 		return r.smokeStep(), true, nil
 	}
 	if shares, aim := trafficChange(spec, seen); len(aim) > 0 {
+		if err := foreignTraffic(r.what, spec, seen); err != nil {
+			return step{}, false, err
+		}
 		return step{name: "set traffic", aim: strings.Join(aim, ", "), do: func(ctx context.Context) error {
 			return d.SetTraffic(ctx, spec, seen, shares)
 		}}, true, nil
@@ -272,6 +276,18 @@ func trafficChange(spec *driver.EndpointSpec, seen *driver.EndpointState) (share
 	}
 	sort.Strings(aim)
 	return shares, aim
+}
+
+// foreignTraffic refuses to share out requests that deployments which are not
+// ours receive, and which are not ours to take away.
+func foreignTraffic(what string, spec *driver.EndpointSpec, seen *driver.EndpointState) error {
+	for i := range seen.Deployments {
+		if now := &seen.Deployments[i]; !now.Owned && wanted(now.Name, spec) == nil && now.Traffic > 0 {
+			return mlerr.New(mlerr.InUse, "%s sends %d percent of its requests to deployment %s, which is not ours", what, now.Traffic, now.Name).
+				At("deployments").WithHint("Add deployments.%s to the configuration, or take its traffic away with the tool that made it", now.Name)
+		}
+	}
+	return nil
 }
 
 func labelsEqual(a, b map[string]string) bool {

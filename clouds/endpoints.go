@@ -5,6 +5,10 @@ package clouds
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
@@ -22,27 +26,50 @@ func (c *Cloud) CheckEndpoint(spec *driver.EndpointSpec) error {
 	return all.Err()
 }
 
-// CheckServable refuses versions that do not exist or are not approved. refs
-// is by deployment name.
-func (c *Cloud) CheckServable(ctx context.Context, refs map[string]driver.VersionRef) error {
-	var all mlerr.List
-	for name, ref := range refs {
+// CheckServable refuses versions that do not exist, could not be registered or
+// are not approved, and any that it cannot read: what is not seen to be approved
+// is not served. refs is by deployment name. planned tells the approval that a
+// version is going to have, where this run knows of one; nil if it knows of none.
+func (c *Cloud) CheckServable(ctx context.Context, refs map[string]driver.VersionRef, planned func(driver.VersionRef) (driver.Approval, bool)) error {
+	var refused, unread mlerr.List
+	for _, name := range slices.Sorted(maps.Keys(refs)) {
+		ref := refs[name]
 		if ref.Native != "" {
 			continue
 		}
 		v, err := c.driver.ObserveVersion(ctx, ref)
-		switch {
-		case mlerr.Is(err, mlerr.NotFound):
-			all.Add(mlerr.New(mlerr.InvalidArgument, "model version %s does not exist", ref).
-				At("deployments.%s.model", name).WithHint("Refer to ml_model.<name>.version_id"))
-		case err != nil:
-			all.Add(mlerr.Annotate(err, "cannot read model version %s", ref))
-		case v.Approval != driver.Approved:
-			all.Add(mlerr.New(mlerr.InvalidArgument, "model version %s is %s, and only an approved version may be served", ref, v.Approval).
-				At("deployments.%s.model", name).WithHint("Set approval = \"approved\" on its ml_model"))
+		if err != nil && !mlerr.Is(err, mlerr.NotFound) {
+			unread.Add(mlerr.Annotate(err, "cannot read model version %s", ref))
+			continue
+		}
+		if planned != nil && v != nil {
+			if approval, ok := planned(ref); ok {
+				v.Approval = approval
+			}
+		}
+		if why := unservable(ref, v); why != nil {
+			refused.Add(why.At("deployments.%s.model", name))
 		}
 	}
-	return all.Err()
+	if err := refused.Err(); err != nil {
+		return err // whatever could not be read, this cannot be served
+	}
+	return unread.Err()
+}
+
+// unservable says why a version may not be served; v is nil if it does not exist.
+func unservable(ref driver.VersionRef, v *driver.Version) *mlerr.Error {
+	switch {
+	case v == nil, v.Phase == driver.Deleting:
+		return mlerr.New(mlerr.InvalidArgument, "model version %s does not exist", ref).WithHint("Refer to ml_model.<name>.version_id")
+	case v.Phase == driver.Failed:
+		return mlerr.New(mlerr.InvalidArgument, "model version %s could not be registered: %s", ref, orUnsaid(v.Reason)).
+			WithHint("Apply its ml_model again, and serve the version that this publishes")
+	case v.Approval != driver.Approved:
+		return mlerr.New(mlerr.InvalidArgument, "model version %s is %s, and only an approved version may be served", ref, v.Approval).
+			WithHint("Set approval = \"approved\" on its ml_model")
+	}
+	return nil
 }
 
 // ObserveEndpoint reads an endpoint; known is what the caller holds of it, or
@@ -55,18 +82,48 @@ func (c *Cloud) ObserveEndpoint(ctx context.Context, key driver.Key, known *driv
 	if seen.Phase == driver.Deleting {
 		return nil, mlerr.New(mlerr.NotFound, "%s is being deleted", article(key, driver.KindEndpoint))
 	}
+	seen.Unfinished = unfinished(seen)
 	return seen, nil
+}
+
+// unfinished says what an apply has to do even if nothing that the user wrote
+// differs. A process that is killed leaves no state behind: after a killed
+// update the next plan compares with what that update has already made.
+func unfinished(s *driver.EndpointState) string {
+	names := map[string]bool{}
+	for i := range s.Deployments {
+		d := &s.Deployments[i]
+		if names[d.Name] {
+			return "deployment " + d.Name + " is still being replaced"
+		}
+		names[d.Name] = true
+	}
+	switch {
+	case s.Repair != "":
+		return s.Repair
+	case s.Marks.Incomplete:
+		return "its creation was not completed"
+	case s.Marks.Untested:
+		return "what it serves has not passed its smoke test"
+	case len(s.Leftovers) > 0:
+		return fmt.Sprintf("an earlier change has left behind the %s %s", s.Leftovers[0].Kind, s.Leftovers[0].Name)
+	}
+	return ""
 }
 
 // ApplyEndpoint makes the endpoint what spec says and returns it as observed in
 // the end. The state is there whenever the endpoint is, also beside an error.
-// spec is guaranteed to have passed CheckEndpoint.
+// When a change fails, what served before is brought back first, unless
+// spec.Rollout.OnFailure is "hold". spec is guaranteed to have passed
+// CheckEndpoint.
 func (c *Cloud) ApplyEndpoint(ctx context.Context, spec *driver.EndpointSpec, how How) (*driver.EndpointState, error) {
-	if err := c.CheckServable(ctx, references(spec)); err != nil && mlerr.Is(err, mlerr.InvalidArgument) {
-		return c.readBackEndpoint(ctx, spec.Key), err
-	}
 	run := &endpointRun{converger: c.converger("endpoint "+spec.Key.ID(), how), spec: spec}
 	err := run.run(ctx, run.next, run.reason)
+	if run.turnBack(err) {
+		if err = run.run(ctx, run.next, run.reason); !errors.Is(err, run.failure) {
+			err = mlerr.Annotate(errors.Join(run.failure, err), "%s: going back to what served before failed too", run.what)
+		}
+	}
 	if err != nil || run.seen == nil {
 		return c.readBackEndpoint(ctx, spec.Key), err
 	}
@@ -101,7 +158,10 @@ type endpointRun struct {
 	seen   *driver.EndpointState
 	before *driver.EndpointState // as it was when the run began; nil if it was not
 	looked bool
-	tested bool
+
+	servable bool // all versions were seen to be approved
+	tested   bool
+	rolled   bool // everything but labels and leftovers is as wanted: there is no reason to go back
 
 	// failure is why the run goes back to what served before; it is what the
 	// run ends with.
@@ -116,6 +176,12 @@ func (r *endpointRun) reason() string {
 }
 
 func (r *endpointRun) next(ctx context.Context) (step, error) {
+	if !r.servable {
+		if err := r.c.CheckServable(ctx, references(r.spec), nil); err != nil {
+			return step{}, err
+		}
+		r.servable = true
+	}
 	seen, err := r.observe(ctx)
 	if err != nil {
 		return step{}, mlerr.Annotate(err, "cannot read %s", r.what)
@@ -126,9 +192,7 @@ func (r *endpointRun) next(ctx context.Context) (step, error) {
 		if err := r.admit(); err != nil {
 			return step{}, err
 		}
-		if seen != nil && seen.Phase == driver.Ready {
-			r.before = seen
-		}
+		r.before = r.wayBack()
 	}
 	s, err := r.plan()
 	if err == nil && s.done && r.failure != nil {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/retry"
 )
 
 // smokePause is between two attempts of a smoke test: endpoints become
@@ -25,63 +26,39 @@ const smokePause = 2 * time.Second
 // smokeExcerpt is how much of an answer an error shows, in bytes.
 const smokeExcerpt = 2048
 
-// smokeDue reports whether what this run has deployed is yet to be tested.
+// smokeDue reports whether what this run has deployed, or an earlier one that
+// was cut off, is yet to be tested.
 func (r *endpointRun) smokeDue() bool {
-	deployed := r.begun["create"] || r.begun["deploy"]
+	deployed := r.begun["create"] || r.begun["deploy"] || r.seen.Marks.Incomplete || r.seen.Marks.Untested
 	return r.spec.SmokeTest != nil && deployed && !r.tested && r.failure == nil
 }
 
-// smokeStep tests every deployment, and on a failure turns the run around
-// towards what served before.
+// smokeStep tests every deployment.
 func (r *endpointRun) smokeStep() step {
 	return step{name: "smoke test", aim: "answers as expected", do: func(ctx context.Context) error {
-		r.tested = true
 		for i := range r.spec.Deployments {
 			want := &r.spec.Deployments[i]
 			if err := r.smoke(ctx, match(want, r.seen).ID); err != nil {
-				return r.turnBack(mlerr.Annotate(err, "the smoke test of deployment %s failed", want.Name))
+				code := mlerr.Failed // whatever stood in the way: it must not count as a transient refusal of the step
+				if mlerr.Is(err, mlerr.Canceled, mlerr.Timeout) {
+					code = mlerr.CodeOf(err)
+				}
+				return mlerr.Wrap(err, code, "the smoke test of deployment %s failed", want.Name)
 			}
 		}
+		r.tested = true
 		return nil
 	}}
 }
 
-// turnBack makes what served before the aim of the rest of the run, which then
-// ends with err. A creation has nothing to go back to.
-func (r *endpointRun) turnBack(err error) error {
-	if mlerr.Is(err, mlerr.Canceled) || r.before == nil {
-		return err
-	}
-	if r.spec.Rollout.OnFailure == "hold" {
-		return mlerr.Annotate(err, "held as rollout.on_failure asks, with the new version in service")
-	}
-	r.c.log.Warn("going back to what served before", "what", r.what, "because", err)
-	r.failure = mlerr.Wrap(err, mlerr.RolledBack, "%s: went back to what served before", r.what)
-	r.spec = specOf(r.before)
-	return nil
-}
-
-// specOf is the specification of what a state shows.
-func specOf(state *driver.EndpointState) *driver.EndpointSpec {
-	spec := &driver.EndpointSpec{Key: state.Key, Settings: state.Settings, Labels: state.Labels,
-		Rollout: driver.Rollout{Strategy: driver.AllAtOnce}}
-	for i := range state.Deployments {
-		spec.Deployments = append(spec.Deployments, state.Deployments[i].Deployment)
-	}
-	return spec
-}
-
 // smoke sends the request until it is answered as expected, at most so often as
-// the test allows.
+// the test allows. That the platform cannot pass a request on yet, as after a
+// cold start, is no answer, and takes no attempt.
 func (r *endpointRun) smoke(ctx context.Context, id string) error {
 	test := r.spec.SmokeTest
-	var last error
-	for n := range max(1, test.Attempts) {
-		if n > 0 {
-			if err := r.c.clock.Sleep(ctx, smokePause); err != nil {
-				return mlerr.Annotate(err, "between two attempts")
-			}
-		}
+	attempts, refusals := max(1, test.Attempts), 0
+	var refused time.Time
+	for n := 1; ; {
 		began := r.c.clock.Now()
 		answer, err := r.c.driver.Invoke(ctx, r.spec.Key, id, test.Request)
 		if err == nil {
@@ -90,12 +67,21 @@ func (r *endpointRun) smoke(ctx context.Context, id string) error {
 		if err == nil {
 			return nil
 		}
-		last = mlerr.Annotate(err, "attempt %d of %d, request %s", n+1, max(1, test.Attempts), excerpt(test.Request.Body))
-		if ctx.Err() != nil {
-			return last
+		if refusals++; refusals == 1 {
+			refused = began
+		}
+		pause, again := retry.After(err, refusals, r.c.clock.Now().Sub(refused))
+		if !again || r.over() != nil {
+			err = mlerr.Annotate(err, "attempt %d of %d, request %s", n, attempts, excerpt(test.Request.Body))
+			if n++; n > attempts || ctx.Err() != nil {
+				return err
+			}
+			pause, refusals = smokePause, 0
+		}
+		if err := r.c.clock.Sleep(ctx, pause); err != nil {
+			return mlerr.Annotate(err, "between two attempts")
 		}
 	}
-	return last
 }
 
 // judge compares an answer with what the test expects of it.

@@ -98,7 +98,9 @@ type Models interface {
 	PublishVersion(ctx context.Context, spec *ModelSpec, staged, newest string) error
 
 	// UpdateModel makes description, labels, aliases and marks what spec says,
-	// aliases pointing to version current.
+	// aliases pointing to version current. A model without our marks is so
+	// adopted, and the versions in seen that are not ours with it
+	// (Version.Adopted).
 	UpdateModel(ctx context.Context, spec *ModelSpec, seen *ModelState, current string) error
 
 	// UpdateVersion makes approval and metadata of a version what spec says.
@@ -125,8 +127,9 @@ type Endpoints interface {
 
 	// ObserveEndpoint reads an endpoint with all its deployments and must not
 	// change anything. Absent is NotFound; being deleted is a state with Phase
-	// Deleting. known is as in ObserveModel. When it is nil the state must
-	// also list Leftovers.
+	// Deleting. known is as in ObserveModel. When it is nil, was itself not
+	// finished, or no longer is what serves, the state must also list Leftovers,
+	// unless a transition is going on.
 	ObserveEndpoint(ctx context.Context, key Key, known *EndpointState) (*EndpointState, error)
 
 	// CreateEndpoint makes the endpoint, marked incomplete. With
@@ -148,7 +151,8 @@ type Endpoints interface {
 	// spec.Rollout; live replica counts that an autoscaler chose must survive.
 	//
 	// A transition in progress is Busy. Deploy must be safe to repeat: what it
-	// has started before it must not start again.
+	// has started before it must not start again. If spec has a smoke test, the
+	// endpoint is marked untested no later than the deployment can be seen.
 	Deploy(ctx context.Context, spec *EndpointSpec, seen *EndpointState, name string, replicas int) error
 
 	// SetTraffic makes the shares of live and mirrored requests what shares
@@ -162,7 +166,8 @@ type Endpoints interface {
 	SetScaling(ctx context.Context, spec *EndpointSpec, seen *EndpointState, name string) error
 
 	// SetLabels makes labels and marks what spec says; the endpoint is no
-	// longer incomplete.
+	// longer incomplete or untested, and the deployments that spec names are
+	// ours.
 	SetLabels(ctx context.Context, spec *EndpointSpec, seen *EndpointState) error
 
 	// Undeploy removes one deployment, which is guaranteed to be ours and to

@@ -292,6 +292,10 @@ type EndpointState struct {
 	// the core deploy even if nothing else differs.
 	Repair string
 
+	// Unfinished is a sentence about what an earlier run has left to do, though
+	// nothing that the user wrote differs; "" for nothing. The core sets it.
+	Unfinished string
+
 	// Memo is the driver's note to itself about what it has read, such as the
 	// name of an immutable configuration. The caller stores it with what it
 	// belongs to and gives both back as known.

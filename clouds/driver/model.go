@@ -84,6 +84,7 @@ const (
 type Marks struct {
 	Owned      bool `json:"owned"`      // carries our managed-by mark with this very name
 	Incomplete bool `json:"incomplete"` // its creation has begun and not been confirmed as complete
+	Untested   bool `json:"untested"`   // what was deployed has not passed its smoke test yet
 }
 
 // ModelState is a model as observed.
@@ -96,6 +97,10 @@ type ModelState struct {
 	EncryptionKey string
 	Versions      []Version // ascending by age
 	AzureML       *AzureMLModel
+
+	// Unfinished is a sentence about what an earlier run has left to do, though
+	// nothing that the user wrote differs; "" for nothing. The core sets it.
+	Unfinished string
 }
 
 // Version is one immutable version as observed.
@@ -103,6 +108,7 @@ type Version struct {
 	Version     string
 	NativeID    string
 	Owned       bool
+	Adopted     bool     // not ours, but in the model when it was adopted: it goes when the model is destroyed
 	Hash        string   // the mark [VersionHash] that it was published with; "" if foreign
 	Artifact    Artifact // URI is where the platform reads it; Format is guessed for foreign versions
 	Serving     Serving  // as published by us (presets by name); of a foreign version what the platform shows
