@@ -52,10 +52,7 @@ func (p *mlProvider) Configure(ctx context.Context, req provider.ConfigureReques
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	platforms, diags := newPlatforms(ctx, &m, p.version)
-	resp.Diagnostics.Append(diags...)
-	resp.ResourceData = platforms
-	resp.DataSourceData = platforms
+	resp.ResourceData = newPlatforms(&m, p.version)
 }
 
 func (p *mlProvider) Resources(context.Context) []func() resource.Resource {

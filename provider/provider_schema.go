@@ -4,6 +4,7 @@
 package provider
 
 import (
+	"github.com/hashicorp/terraform-plugin-framework-timetypes/timetypes"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
@@ -69,7 +70,8 @@ func sagemakerAttributes() map[string]schema.Attribute {
 			"role_arn":     needed(text("ARN of the role.")),
 			"session_name": text("Name of the session."),
 			"external_id":  text("External id that the role's trust policy asks for."),
-			"duration":     text("Length of the session, a Go duration such as `1h`. Default: 15 minutes, renewed as needed.", isDuration{}),
+			"duration": schema.StringAttribute{Optional: true, CustomType: timetypes.GoDurationType{}, Validators: []validator.String{isPositive},
+				MarkdownDescription: "Length of the session, a Go duration such as `1h`. Default: 15 minutes, renewed as needed."},
 		}),
 		"assume_role_with_web_identity": object("Role to take with an OIDC token, as HCP Terraform and CI systems issue them.", map[string]schema.Attribute{
 			"role_arn":                needed(text("ARN of the role.")),

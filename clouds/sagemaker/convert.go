@@ -302,10 +302,11 @@ func invokePolicy(endpoint string, invokers []string) string {
 	return string(text)
 }
 
-// url is where requests are sent.
+// url is where requests are sent. In rehearsal it is the platform's address too:
+// an emulator's own lives no longer than its process.
 func (d *sagemaker) url(region, endpoint string, async bool) string {
 	base := strings.TrimSuffix(d.cfg.EndpointURL, "/")
-	if base == "" {
+	if base == "" || d.cfg.Isolated {
 		suffix := "amazonaws.com"
 		if strings.HasPrefix(region, "cn-") {
 			suffix = "amazonaws.com.cn"

@@ -1,0 +1,188 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package provider
+
+import (
+	"os"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/secret"
+)
+
+// platforms opens the platforms of one provider configuration, each when it is
+// first used. No other file knows which there are.
+type platforms struct {
+	config    *providerModel
+	userAgent string
+	log       hclog.Logger
+	labels    map[string]string
+	rehearsal *rehearsal // nil when it is for real
+
+	mu       sync.Mutex
+	opened   map[driver.Platform]opened
+	approved map[driver.VersionRef]driver.Approval // that the plans of models give to versions
+}
+
+type opened struct {
+	cloud *clouds.Cloud
+	err   error
+}
+
+// answered opens the drivers that this release has.
+var answered = map[driver.Platform]func(p *platforms) (driver.Driver, error){
+	driver.SageMaker: (*platforms).openSageMaker,
+}
+
+func newPlatforms(m *providerModel, version string) *platforms {
+	p := &platforms{config: m, userAgent: "terraform-provider-ml/" + version, log: newLogger(), opened: map[driver.Platform]opened{}, approved: map[driver.VersionRef]driver.Approval{}}
+	if known(m.Labels) && !m.Labels.IsNull() {
+		p.labels = map[string]string{}
+		for k, v := range m.Labels.Elements() {
+			p.labels[k] = v.(types.String).ValueString() //nolint:forcetypeassert // as the schema says
+		}
+	}
+	dir := os.Getenv("ML_REHEARSAL")
+	if known(m.Rehearsal) && !m.Rehearsal.IsNull() {
+		var r struct {
+			StateDir string `json:"state_dir"`
+		}
+		read(m.Rehearsal, &r)
+		dir = r.StateDir
+	}
+	if dir != "" {
+		p.rehearsal = &rehearsal{dir: dir, log: p.log}
+	}
+	return p
+}
+
+// ready reports whether everything that opening a platform needs is known.
+// While Terraform plans, parts of a provider's configuration may not be.
+func (p *platforms) ready(platform driver.Platform) bool {
+	object := map[driver.Platform]types.Object{driver.SageMaker: p.config.SageMaker, driver.VertexAI: p.config.VertexAI,
+		driver.AzureML: p.config.AzureML, driver.Kubernetes: p.config.Kubernetes}[platform]
+	return known(object) && known(p.config.Labels) && known(p.config.Rehearsal)
+}
+
+// cloud opens a platform, once. A platform that this release does not answer is
+// Unsupported at the path "platform".
+func (p *platforms) cloud(platform driver.Platform) (*clouds.Cloud, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if o, ok := p.opened[platform]; ok {
+		return o.cloud, o.err
+	}
+	open, ok := answered[platform]
+	if !ok {
+		return nil, mlerr.New(mlerr.Unsupported, "%s is not answered by this release of the provider", platform).At("platform").
+			WithHint("Use platform = \"%s\"", driver.SageMaker)
+	}
+	var o opened
+	d, err := open(p)
+	if err != nil {
+		// Without its path, which would be looked for in the resource.
+		o.err = mlerr.New(mlerr.CodeOf(err), "cannot use the provider's %s configuration: %s", platform, err).WithHint("%s", mlerr.Hint(err))
+	} else {
+		o.cloud = clouds.New(d, clouds.Options{Logger: p.log.Named(string(platform)), Labels: p.labels})
+	}
+	p.opened[platform] = o
+	return o.cloud, o.err
+}
+
+// planApproval notes the approval that a version is about to get, for the plans
+// of endpoints, which come after the plan of the model that they refer to.
+func (p *platforms) planApproval(ref driver.VersionRef, a driver.Approval) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.approved[ref] = a
+}
+
+func (p *platforms) plannedApproval(ref driver.VersionRef) (driver.Approval, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a, ok := p.approved[ref]
+	return a, ok
+}
+
+// forImport finds the platform that an identifier belongs to.
+func (p *platforms) forImport(kind driver.Kind, id string) (driver.Key, error) {
+	if key, ok := driver.ParseID(id); ok {
+		_, err := p.cloud(key.Platform)
+		return key, err
+	}
+	var last error
+	for _, platform := range driver.Platforms() {
+		if answered[platform] == nil {
+			continue
+		}
+		c, err := p.cloud(platform)
+		if err == nil {
+			var key driver.Key
+			if key, err = c.ParseImportID(kind, id); err == nil {
+				return key, nil
+			}
+		}
+		last = err
+	}
+	return driver.Key{}, last
+}
+
+// sagemakerConfig are the attributes of the provider's "sagemaker".
+type sagemakerConfig struct {
+	Region                 string   `json:"region"`
+	Profile                string   `json:"profile"`
+	SharedConfigFiles      []string `json:"shared_config_files"`
+	SharedCredentialsFiles []string `json:"shared_credentials_files"`
+	AccessKey              string   `json:"access_key"`
+	SecretKey              string   `json:"secret_key"`
+	Token                  string   `json:"token"`
+	AssumeRole             *struct {
+		RoleARN     string        `json:"role_arn"`
+		SessionName string        `json:"session_name"`
+		ExternalID  string        `json:"external_id"`
+		Duration    time.Duration `json:"duration"`
+	} `json:"assume_role"`
+	AssumeRoleWithWebIdentity *struct {
+		RoleARN              string `json:"role_arn"`
+		SessionName          string `json:"session_name"`
+		WebIdentityToken     string `json:"web_identity_token"`
+		WebIdentityTokenFile string `json:"web_identity_token_file"`
+	} `json:"assume_role_with_web_identity"`
+	ExecutionRoleARN string `json:"execution_role_arn"`
+	StagingURI       string `json:"staging_uri"`
+	EndpointURL      string `json:"endpoint_url"`
+}
+
+func (p *platforms) openSageMaker() (driver.Driver, error) {
+	var m sagemakerConfig
+	if !p.config.SageMaker.IsNull() {
+		read(p.config.SageMaker, &m)
+	}
+	c := sagemaker.Config{
+		Region: m.Region, Profile: m.Profile, SharedConfigFiles: m.SharedConfigFiles, SharedCredentialsFiles: m.SharedCredentialsFiles,
+		AccessKey: m.AccessKey, SecretKey: secret.New(m.SecretKey), Token: secret.New(m.Token),
+		ExecutionRoleARN: m.ExecutionRoleARN, StagingURI: m.StagingURI, EndpointURL: m.EndpointURL,
+		UserAgent: p.userAgent, Logger: p.log.Named("sagemaker"),
+	}
+	if a := m.AssumeRole; a != nil {
+		c.AssumeRole = &sagemaker.AssumeRole{RoleARN: a.RoleARN, SessionName: a.SessionName, ExternalID: a.ExternalID, Duration: a.Duration}
+	}
+	if w := m.AssumeRoleWithWebIdentity; w != nil {
+		c.AssumeRoleWithWebIdentity = &sagemaker.WebIdentity{RoleARN: w.RoleARN, SessionName: w.SessionName,
+			WebIdentityToken: secret.New(w.WebIdentityToken), WebIdentityTokenFile: w.WebIdentityTokenFile}
+	}
+	if p.rehearsal != nil {
+		if err := p.rehearsal.sagemaker(&c); err != nil {
+			return nil, err
+		}
+	}
+	return sagemaker.Open(c)
+}

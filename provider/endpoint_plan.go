@@ -1,0 +1,199 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package provider
+
+import (
+	"context"
+	"strings"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+)
+
+// ModifyPlan refuses what cannot work, shows what the defaults and the portable
+// compute come to, and keeps known whatever this change does not decide anew.
+func (r *endpointResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	const doing = "Cannot plan the endpoint"
+	memory := recall[driver.EndpointState](ctx, req.Private, &resp.Diagnostics)
+	if r.platforms != nil && report(&resp.Diagnostics, doing, r.platforms.admit(memory.Origin)) {
+		return
+	}
+	config := objectOf(r.schema, req.Config.Raw)
+	if req.Plan.Raw.IsNull() || !r.plannable(config) {
+		return
+	}
+	p := &endpointPlan{config: config, known: memory.Known}
+	if !req.State.Raw.IsNull() {
+		p.prior = objectOf(r.schema, req.State.Raw).Attributes()
+	}
+	if report(&resp.Diagnostics, doing, r.prepare(p)) {
+		return
+	}
+	replaced := p.replaced()
+	for _, dotted := range replaced {
+		resp.RequiresReplace = append(resp.RequiresReplace, attributePath(dotted))
+	}
+	m := r.planned(p, len(replaced) > 0)
+	err := p.cloud.CheckServable(ctx, p.fresh(len(replaced) > 0), r.platforms.plannedApproval)
+	if report(&resp.Diagnostics, doing, err) {
+		return
+	}
+	p.explain(m, &resp.Diagnostics)
+	resp.Plan.Raw = rawOf(r.schema, m)
+}
+
+// endpointPlan is one plan of one endpoint.
+type endpointPlan struct {
+	config types.Object
+	prior  members // nil when there is none
+	known  *driver.EndpointState
+	cloud  *clouds.Cloud
+	spec   *driver.EndpointSpec // canonical
+	was    *driver.EndpointSpec // canonical, of prior; nil when there is none
+}
+
+// prepare makes the specifications canonical.
+func (r *endpointResource) prepare(p *endpointPlan) error {
+	spec, wrong := endpointSpecOf(p.config)
+	cloud, key, err := r.locate(p.config, spec.Unknown)
+	if err != nil {
+		return err
+	}
+	p.spec, p.cloud, spec.Key = spec, cloud, key
+	if p.prior != nil {
+		p.was, _ = endpointSpecOf(types.ObjectValueMust(p.config.AttributeTypes(background), p.prior))
+		id, _ := p.prior["id"].(types.String)
+		p.was.Key, _ = driver.ParseID(id.ValueString())
+		_ = cloud.CheckEndpoint(p.was) // makes it canonical
+	}
+	var all mlerr.List
+	all.Add(wrong)
+	if wrong == nil { // shares that are missing do not sum up either
+		all.Add(cloud.CheckEndpoint(spec))
+	}
+	return all.Err()
+}
+
+// replaced names the attributes that only a new endpoint can have as wanted.
+func (p *endpointPlan) replaced() []string {
+	if p.was == nil {
+		return nil
+	}
+	all := p.cloud.Replaces(p.was, p.spec)
+	if p.was.Key != p.spec.Key && !p.spec.Unknown.Has("location") && !p.spec.Unknown.Has("name") {
+		all = append(all, "location")
+	}
+	return all
+}
+
+// fresh are the versions that are not served yet, by deployment name.
+func (p *endpointPlan) fresh(all bool) map[string]driver.VersionRef {
+	refs := map[string]driver.VersionRef{}
+	for i := range p.spec.Deployments {
+		d := &p.spec.Deployments[i]
+		var before *driver.Deployment
+		if p.was != nil && !all {
+			before = deploymentIn(p.was, d.Name)
+		}
+		if !p.spec.Unknown.Has("deployments."+d.Name+".model") && (before == nil || before.Model != d.Model) {
+			refs[d.Name] = d.Model
+		}
+	}
+	return refs
+}
+
+// planned is the configuration with its defaults, and with what is known already
+// of what the platform will say.
+func (r *endpointResource) planned(p *endpointPlan, replaced bool) members {
+	computed := endpointMembers(r.schema.Type(), wantedEndpoint(p.spec))
+	unknown := p.spec.Unknown
+	p.forgetResolved(computed)
+	p.facts(computed, replaced)
+	if unknown.Has("location") || unknown.Has("name") {
+		computed.forget("id", "location")
+	}
+	if unknown.Has("labels") {
+		computed.forget("effective_labels")
+	}
+	m := fill(r.schema.Attributes, p.config.Attributes(), computed)
+	if p.was != nil && !replaced {
+		keepEndpoint(m, p.prior, p.was, p.spec)
+	}
+	return m
+}
+
+// forgetResolved leaves to the apply what depends on unknown parts of a
+// deployment.
+func (p *endpointPlan) forgetResolved(computed members) {
+	all, ok := computed["deployments"].(types.Map)
+	if !ok || all.IsNull() {
+		return
+	}
+	elements := members{}
+	for name, v := range all.Elements() {
+		o, _ := v.(types.Object)
+		m := copyOf(o)
+		if p.unknownIn("deployments." + name + ".compute") {
+			m.forget("instance_type")
+		}
+		if p.unknownIn("deployments." + name + ".model") {
+			m.forget("model_version")
+		}
+		if p.unknownIn("deployments." + name + ".scaling") {
+			m.forget("scaling")
+		}
+		elements[name] = types.ObjectValueMust(o.AttributeTypes(background), m)
+	}
+	computed["deployments"] = types.MapValueMust(all.ElementType(background), elements)
+}
+
+func (p *endpointPlan) unknownIn(prefix string) bool {
+	for u := range p.spec.Unknown {
+		if u == prefix || strings.HasPrefix(u, prefix+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// facts fills in what the platform says, where this change leaves it alone. An
+// endpoint that does not work as it should has no address yet, which makes a
+// change of a plan that would otherwise be empty.
+func (p *endpointPlan) facts(computed members, replaced bool) {
+	if p.was == nil || replaced {
+		computed.forget("url", "invoke_policy")
+		return
+	}
+	computed.take(p.prior, "url", "invoke_policy")
+	changed := func(name string, was, is any) bool { return p.unknownIn(name) || !same(was, is) }
+	was, is := &p.was.Settings, &p.spec.Settings
+	broken := p.known != nil && (p.known.Phase == driver.Failed || p.known.Repair != "")
+	if broken || p.prior["url"].IsNull() || changed("network", was.Network, is.Network) || changed("encryption", was.Encryption, is.Encryption) {
+		computed.forget("url")
+	}
+	if p.prior["invoke_policy"].IsNull() || changed("auth", was.Auth, is.Auth) {
+		computed.forget("invoke_policy")
+	}
+}
+
+// explain tells what a user might not expect of the change.
+func (p *endpointPlan) explain(m members, diags *diag.Diagnostics) {
+	f := p.cloud.Features()
+	changes := p.prior == nil || !m["deployments"].Equal(p.prior["deployments"]) || !m["smoke_test"].Equal(p.prior["smoke_test"])
+	if p.spec.SmokeTest != nil && !f.TestBeforeTraffic && changes {
+		diags.AddAttributeWarning(path.Root("smoke_test"), "The smoke test is sent after the traffic has moved", sentence(f.SmokeTestBy))
+	}
+	if p.known != nil && p.known.Repair != "" {
+		diags.AddWarning("The endpoint is damaged and will be repaired", sentence(p.known.Repair))
+	}
+	if p.known != nil && p.known.Phase == driver.Failed {
+		diags.AddWarning("The endpoint has failed and will be made again", sentence(p.known.Reason))
+	}
+}

@@ -1,0 +1,151 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package provider
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework/diag"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+)
+
+func newEndpointResource() resource.Resource {
+	return &endpointResource{base: base{kind: driver.KindEndpoint}, schema: endpointSchema()}
+}
+
+type endpointResource struct {
+	base
+	schema schema.Schema
+}
+
+var (
+	_ resource.ResourceWithConfigure   = (*endpointResource)(nil)
+	_ resource.ResourceWithModifyPlan  = (*endpointResource)(nil)
+	_ resource.ResourceWithImportState = (*endpointResource)(nil)
+	_ resource.ResourceWithIdentity    = (*endpointResource)(nil)
+)
+
+func (r *endpointResource) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	resp.Schema = r.schema
+}
+
+func (r *endpointResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
+	const doing = "Cannot read the endpoint"
+	state := objectOf(r.schema, req.State.Raw)
+	memory := recall[driver.EndpointState](ctx, req.Private, &resp.Diagnostics)
+	if report(&resp.Diagnostics, doing, r.platforms.admit(memory.Origin)) {
+		return
+	}
+	cloud, key, err := r.open(state)
+	if report(&resp.Diagnostics, doing, err) {
+		return
+	}
+	seen, err := cloud.ObserveEndpoint(ctx, key, memory.Known)
+	if mlerr.Is(err, mlerr.NotFound) {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	if report(&resp.Diagnostics, doing, err) {
+		return
+	}
+	resp.State.Raw = rawOf(r.schema, r.refreshed(cloud, state, seen))
+	identify(ctx, resp.Identity, key, &resp.Diagnostics)
+	r.platforms.remember(ctx, resp.Private, seen, &resp.Diagnostics)
+}
+
+// refreshed is what was observed, with the words of reference where it means the
+// same, and with what cannot be observed from there.
+func (r *endpointResource) refreshed(cloud *clouds.Cloud, reference types.Object, seen *driver.EndpointState) members {
+	was, _ := endpointSpecOf(reference)
+	was.Key = seen.Key
+	own := ownLabels(seen.Labels, r.platforms.labels, was.Labels, mapOf(reference, "effective_labels"))
+	_ = cloud.CheckEndpoint(was) // makes it canonical; what is wrong with it is not the matter here
+	imported := reference.Attributes()["deployments"].IsNull()
+	m := endpointMembers(r.schema.Type(), seenEndpoint(seen, own, func(d *driver.DeploymentState) bool {
+		return imported || d.Owned || cloud.Features().DeployWhole || deploymentIn(was, d.Name) != nil
+	}))
+	is := &driver.EndpointSpec{Key: seen.Key, Settings: seen.Settings}
+	for i := range seen.Deployments {
+		is.Deployments = append(is.Deployments, seen.Deployments[i].Deployment)
+	}
+	m.take(reference.Attributes(), "rollout", "smoke_test", "timeouts")
+	is.Rollout, is.SmokeTest = was.Rollout, was.SmokeTest
+	keepEndpoint(m, reference.Attributes(), was, is)
+	return m
+}
+
+func (r *endpointResource) Create(ctx context.Context, req resource.CreateRequest, resp *resource.CreateResponse) {
+	plan := objectOf(r.schema, req.Plan.Raw)
+	how := clouds.How{Create: true, Limit: cmp.Or(timeoutsOf(plan).Create, clouds.DefaultLimits.Create)}
+	seen, done := r.apply(ctx, plan, how, "Cannot create the endpoint", &resp.Diagnostics)
+	if seen == nil {
+		return
+	}
+	resp.State.Raw = rawOf(r.schema, r.applied(plan, plan, seen, done))
+	identify(ctx, resp.Identity, seen.Key, &resp.Diagnostics)
+	r.platforms.remember(ctx, resp.Private, seen, &resp.Diagnostics)
+	if !done {
+		keepWarning(&resp.Diagnostics, driver.KindEndpoint)
+	}
+}
+
+func (r *endpointResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
+	plan, state := objectOf(r.schema, req.Plan.Raw), objectOf(r.schema, req.State.Raw)
+	how := clouds.How{Limit: cmp.Or(timeoutsOf(plan).Update, clouds.DefaultLimits.Update)}
+	seen, done := r.apply(ctx, plan, how, "Cannot update the endpoint", &resp.Diagnostics)
+	if seen == nil {
+		return
+	}
+	resp.State.Raw = rawOf(r.schema, r.applied(plan, state, seen, done))
+	identify(ctx, resp.Identity, seen.Key, &resp.Diagnostics)
+	r.platforms.remember(ctx, resp.Private, seen, &resp.Diagnostics)
+}
+
+// apply makes the endpoint what the plan says. It returns what then exists, nil
+// if nothing does, and whether that is what was wanted.
+func (r *endpointResource) apply(ctx context.Context, plan types.Object, how clouds.How, doing string, diags *diag.Diagnostics) (*driver.EndpointState, bool) {
+	spec, err := endpointSpecOf(plan)
+	if report(diags, doing, err) {
+		return nil, false
+	}
+	cloud, key, err := r.locate(plan, nil)
+	if report(diags, doing, err) {
+		return nil, false
+	}
+	spec.Key = key
+	if report(diags, doing, cloud.CheckEndpoint(spec)) {
+		return nil, false
+	}
+	seen, err := cloud.ApplyEndpoint(ctx, spec, how)
+	return seen, !report(diags, doing, err)
+}
+
+// applied is the new state: the plan, completed by what was observed, when the
+// platform now is as planned; what was observed otherwise.
+func (r *endpointResource) applied(plan, before types.Object, seen *driver.EndpointState, done bool) members {
+	if !done {
+		cloud, _ := r.platforms.cloud(seen.Key.Platform)
+		return r.refreshed(cloud, before, seen)
+	}
+	all := func(*driver.DeploymentState) bool { return true }
+	return settleAll(plan.Attributes(), endpointMembers(r.schema.Type(), seenEndpoint(seen, mapOf(plan, "labels"), all)))
+}
+
+func (r *endpointResource) Delete(ctx context.Context, req resource.DeleteRequest, resp *resource.DeleteResponse) {
+	const doing = "Cannot delete the endpoint"
+	state := objectOf(r.schema, req.State.Raw)
+	cloud, key, err := r.open(state)
+	if report(&resp.Diagnostics, doing, err) {
+		return
+	}
+	limit := cmp.Or(timeoutsOf(state).Delete, clouds.DefaultLimits.Delete)
+	report(&resp.Diagnostics, doing, cloud.DestroyEndpoint(ctx, key, clouds.How{Limit: limit}))
+}

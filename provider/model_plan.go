@@ -1,0 +1,155 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package provider
+
+import (
+	"context"
+
+	"github.com/hashicorp/terraform-plugin-framework/path"
+	"github.com/hashicorp/terraform-plugin-framework/resource"
+	"github.com/hashicorp/terraform-plugin-framework/types"
+
+	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+)
+
+// What only a platform can say of a model.
+var modelFacts = []string{"version", "version_id", "previous_version_id", "artifact_uri", "versions"}
+
+// ModifyPlan refuses what cannot work, shows what the defaults come to, and keeps
+// known whatever this change does not decide anew.
+func (r *modelResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
+	const doing = "Cannot plan the model"
+	memory := recall[driver.ModelState](ctx, req.Private, &resp.Diagnostics)
+	if r.platforms != nil && report(&resp.Diagnostics, doing, r.platforms.admit(memory.Origin)) {
+		return
+	}
+	config := objectOf(r.schema, req.Config.Raw)
+	if req.Plan.Raw.IsNull() || !r.plannable(config) {
+		return
+	}
+	p := &modelPlan{config: config, known: memory.Known}
+	if !req.State.Raw.IsNull() {
+		p.prior = objectOf(r.schema, req.State.Raw).Attributes()
+	}
+	if report(&resp.Diagnostics, doing, r.prepare(ctx, p)) {
+		return
+	}
+	if p.replaced() {
+		resp.RequiresReplace = append(resp.RequiresReplace, path.Root("location"))
+	}
+	m := r.planned(p)
+	if v := m["version"].(types.String); !v.IsUnknown() && !p.unknown("approval") { //nolint:forcetypeassert // as the schema says
+		r.platforms.planApproval(driver.VersionRef{Key: p.spec.Key, Version: v.ValueString()}, p.spec.Approval)
+	}
+	resp.Plan.Raw = rawOf(r.schema, m)
+}
+
+// modelPlan is one plan of one model.
+type modelPlan struct {
+	config types.Object
+	prior  members // nil when there is none
+	known  *driver.ModelState
+	cloud  *clouds.Cloud
+	spec   *driver.ModelSpec // canonical
+}
+
+// prepare makes the specification canonical and finds the artifact's digest.
+func (r *modelResource) prepare(ctx context.Context, p *modelPlan) (err error) {
+	p.spec = modelSpecOf(p.config)
+	if p.cloud, p.spec.Key, err = r.locate(p.config, p.spec.Unknown); err != nil {
+		return err
+	}
+	var all mlerr.List
+	all.Add(p.cloud.CheckModel(p.spec))
+	all.Add(p.digest(ctx))
+	return all.Err()
+}
+
+// digest identifies the bytes that are to be published. Those of the current
+// version need not be at hand when the configuration names their digest.
+func (p *modelPlan) digest(ctx context.Context) error {
+	a, unknown := &p.spec.Artifact, p.spec.Unknown
+	wanted := a.Digest
+	if unknown.Has("artifact.uri") || unknown.Has("artifact") || a.URI == "" {
+		if wanted == "" {
+			unknown["artifact.sha256"] = true
+		}
+		return nil
+	}
+	found, err := p.cloud.ArtifactDigest(ctx, a.URI)
+	switch {
+	case mlerr.Is(err, mlerr.NotFound) && wanted != "" && p.current() == wanted:
+		return nil
+	case err != nil:
+		return mlerr.Wrap(err, mlerr.CodeOf(err), "cannot read the artifact").(*mlerr.Error).At("artifact.uri") //nolint:errorlint,forcetypeassert // made here
+	case wanted != "" && wanted != found:
+		return mlerr.New(mlerr.InvalidArgument, "the bytes at %s have the digest %s, and %s is asked for", a.URI, found, wanted).
+			At("artifact.sha256").WithHint("Put the expected file there, or change artifact.sha256 if these bytes are the right ones")
+	}
+	a.Digest = found
+	delete(unknown, "artifact.sha256")
+	return nil
+}
+
+func (p *modelPlan) current() string {
+	if p.known == nil || p.known.Newest() == nil {
+		return ""
+	}
+	return p.known.Newest().Artifact.Digest
+}
+
+func (p *modelPlan) unknown(name string) bool { return p.spec.Unknown.Has(name) }
+
+// replaced reports whether the model is to be another one.
+func (p *modelPlan) replaced() bool {
+	if p.prior == nil || p.unknown("location") || p.unknown("name") {
+		return false
+	}
+	id, _ := p.prior["id"].(types.String)
+	return id.ValueString() != p.spec.Key.ID()
+}
+
+// planned is the configuration with its defaults, and with what is known already
+// of what the platform will say.
+func (r *modelResource) planned(p *modelPlan) members {
+	computed := copyOf(write(r.schema.Type(), wantedModel(p.spec)).(types.Object)) //nolint:forcetypeassert // a schema's type is an object
+	p.facts(computed)
+	if p.unknown("location") || p.unknown("name") {
+		computed.forget("id", "location")
+	}
+	if p.unknown("labels") {
+		computed.forget("effective_labels")
+	}
+	if p.spec.Artifact.Digest == "" {
+		computed.forget("digest")
+		artifact, _ := computed["artifact"].(types.Object)
+		inner := copyOf(artifact)
+		inner.forget("sha256")
+		computed["artifact"] = types.ObjectValueMust(artifact.AttributeTypes(background), inner)
+	}
+	m := fill(r.schema.Attributes, p.config.Attributes(), computed)
+	if p.prior != nil && !p.replaced() {
+		was := modelSpecOf(types.ObjectValueMust(p.config.AttributeTypes(background), p.prior))
+		was.Key = p.spec.Key
+		_ = p.cloud.CheckModel(was) // makes it canonical
+		keepModel(m, p.prior, was, p.spec)
+	}
+	return m
+}
+
+// facts fills in what the platform says, where this change leaves it alone.
+func (p *modelPlan) facts(computed members) {
+	if p.prior == nil || p.replaced() || p.cloud.Publishes(p.spec, p.known) {
+		computed.forget(modelFacts...)
+		return
+	}
+	computed.take(p.prior, modelFacts...)
+	newest := p.known.Newest()
+	if p.unknown("aliases") || p.unknown("approval") || p.unknown("retain_versions") || !same(newest.Aliases, p.spec.Aliases) ||
+		newest.Approval != p.spec.Approval || len(p.known.Versions) > p.spec.RetainVersions {
+		computed.forget("versions", "previous_version_id")
+	}
+}

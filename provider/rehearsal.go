@@ -1,0 +1,67 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package provider
+
+import (
+	"cmp"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/secret"
+)
+
+// rehearsal runs the emulated platforms inside this process, from the first use
+// of one until the process ends. What they hold is on disk at any time.
+type rehearsal struct {
+	dir    string
+	log    hclog.Logger
+	server *emulator.Server
+}
+
+func (r *rehearsal) endpoint(platform string) (string, error) {
+	if r.server == nil {
+		server, err := emulator.Start(emulator.Options{StateDir: r.dir, Logger: r.log.Named("rehearsal")})
+		if err != nil {
+			return "", mlerr.Wrap(err, mlerr.Unavailable, "cannot rehearse in %s", r.dir).(*mlerr.Error). //nolint:errorlint,forcetypeassert // made here
+															WithHint("Make rehearsal.state_dir a directory that this user may write")
+		}
+		r.server = server
+	}
+	return r.server.Endpoints()[platform], nil
+}
+
+// What stands in for the parts of a configuration that a rehearsal lacks.
+const (
+	rehearsalRegion  = "us-east-1"
+	rehearsalRole    = "arn:aws:iam::123456789012:role/ml-rehearsal"
+	rehearsalStaging = "s3://ml-rehearsal-staging/artifacts"
+)
+
+// sagemaker turns a configuration to the emulators: no credentials of the user's
+// and no address other than loopback remain in it.
+func (r *rehearsal) sagemaker(c *sagemaker.Config) error {
+	address, err := r.endpoint("sagemaker")
+	if err != nil {
+		return err
+	}
+	*c = sagemaker.Config{
+		Region:    cmp.Or(c.Region, os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"), rehearsalRegion),
+		AccessKey: "rehearsal", SecretKey: secret.New("rehearsal"), EndpointURL: address, Isolated: true,
+		ExecutionRoleARN: cmp.Or(c.ExecutionRoleARN, rehearsalRole),
+		StagingURI:       cmp.Or(c.StagingURI, rehearsalStaging),
+		Logger:           c.Logger, UserAgent: c.UserAgent,
+	}
+	staging, err := url.Parse(c.StagingURI)
+	if err != nil || staging.Host == "" {
+		return nil // which Open refuses, with the attribute's path
+	}
+	return s3.EnsureBucket(filepath.Join(r.dir, "s3"), staging.Host)
+}
