@@ -124,7 +124,7 @@ func (u *uses) settings(s *driver.Settings) {
 }
 
 // checkDeployments holds the rules that are the same on every platform.
-func checkDeployments(s *driver.EndpointSpec) error {
+func checkDeployments(s *driver.EndpointSpec, f *driver.Features) error {
 	var all mlerr.List
 	if len(s.Deployments) == 0 && !s.Unknown.Has("deployments") {
 		all.Add(mlerr.New(mlerr.InvalidArgument, "an endpoint needs at least one deployment").At("deployments"))
@@ -135,7 +135,13 @@ func checkDeployments(s *driver.EndpointSpec) error {
 		path := "deployments." + d.Name
 		sum += d.Traffic
 		known = known && !s.Unknown.Has(path+".traffic")
+		all.Add(checkPercent(path+".traffic", d.Traffic))
+		all.Add(checkPercent(path+".mirror", d.Mirror))
 		all.Add(checkScaling(path+".scaling", &d.Scaling, s.Unknown))
+		if d.Scaling.Min >= 0 && d.Scaling.Min < f.MinReplicas && !s.Unknown.Has(path+".scaling") && !s.Unknown.Has(path+".scaling.min") {
+			all.Add(mlerr.New(mlerr.Unsupported, "%s keeps at least %d replicas of a deployment", f.Platform, f.MinReplicas).
+				At("%s.scaling.min", path).WithHint("Use at least %d", f.MinReplicas))
+		}
 		all.Add(checkReference(path+".model", d.Model, s))
 	}
 	if known && len(s.Deployments) > 0 && sum != 100 {
@@ -143,6 +149,13 @@ func checkDeployments(s *driver.EndpointSpec) error {
 			At("deployments").WithHint("Change deployments.%s", trafficWords(s)))
 	}
 	return all.Err()
+}
+
+func checkPercent(path string, n int) error {
+	if n >= 0 && n <= 100 {
+		return nil
+	}
+	return mlerr.New(mlerr.InvalidArgument, "%d is not a percentage", n).At("%s", path).WithHint("Use 0 to 100")
 }
 
 func trafficWords(s *driver.EndpointSpec) string {

@@ -21,7 +21,7 @@ func (c *Cloud) CheckEndpoint(spec *driver.EndpointSpec) error {
 	spec.Labels = c.withLabels(spec.Labels)
 	var all mlerr.List
 	all.Add(c.checkGaps(endpointUses(spec)))
-	all.Add(checkDeployments(spec))
+	all.Add(checkDeployments(spec, c.Features()))
 	all.Add(c.driver.PrepareEndpoint(spec))
 	return all.Err()
 }
@@ -148,6 +148,7 @@ func (c *Cloud) readBackEndpoint(ctx context.Context, key driver.Key) *driver.En
 		}
 		return nil
 	}
+	seen.Unfinished = unfinished(seen)
 	return seen
 }
 

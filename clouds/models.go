@@ -64,7 +64,29 @@ func (c *Cloud) Publishes(spec *driver.ModelSpec, known *driver.ModelState) bool
 // read everything. Absent is NotFound.
 func (c *Cloud) ObserveModel(ctx context.Context, key driver.Key, known *driver.ModelState) (*driver.ModelState, error) {
 	seen, err := c.driver.ObserveModel(ctx, key, known)
-	return seen, mlerr.Annotate(err, "cannot read %s", article(key, driver.KindModel))
+	if err != nil {
+		return nil, mlerr.Annotate(err, "cannot read %s", article(key, driver.KindModel))
+	}
+	seen.Unfinished = unfinishedModel(seen, known)
+	return seen, nil
+}
+
+// unfinishedModel says what an apply has to do even if nothing that the user
+// wrote differs: a killed apply leaves a version that no state knows of, and
+// perhaps aliases and surplus versions that it did not come to.
+func unfinishedModel(s, known *driver.ModelState) string {
+	newest := s.Newest()
+	switch {
+	case s.Marks.Incomplete:
+		return "its creation was not completed"
+	case known == nil || newest == nil:
+		return ""
+	case known.Unfinished != "":
+		return known.Unfinished
+	case newest.Owned && known.Find(newest.Version) == nil:
+		return "version " + newest.Version + " was published by a run that did not come to its end"
+	}
+	return ""
 }
 
 // ApplyModel makes the model what spec says and returns it as observed in the
@@ -74,7 +96,11 @@ func (c *Cloud) ApplyModel(ctx context.Context, spec *driver.ModelSpec, how How)
 	run := &modelRun{converger: c.converger("model "+spec.Key.ID(), how), spec: spec}
 	err := run.run(ctx, run.next, run.reason)
 	if err != nil || run.seen == nil {
-		return c.readBackModel(ctx, spec.Key), err
+		seen := c.readBackModel(ctx, spec.Key)
+		if seen != nil && err != nil {
+			seen.Unfinished = "its last change failed"
+		}
+		return seen, err
 	}
 	return run.seen, nil
 }
@@ -146,7 +172,9 @@ func (r *modelRun) plan() (step, error) {
 			if r.begun["publish a version"] {
 				return step{}, mlerr.New(mlerr.Failed, "%s: version %s could not be registered: %s", r.what, newest.Version, orUnsaid(newest.Reason))
 			}
-			return r.deleteStep(newest.Version), nil
+			// The failed one goes afterwards: a version published after the same
+			// predecessor would be taken for a repetition of it.
+			return r.publishStep(), nil
 		}
 	} else {
 		return r.publishStep(), nil
@@ -194,10 +222,15 @@ func (r *modelRun) deleteStep(version string) step {
 	}}
 }
 
-// surplus is the oldest version of ours beyond those to retain that nothing is
-// known to serve, or "".
+// surplus is a failed attempt at the newest version, or the oldest version of
+// ours beyond those to retain that nothing is known to serve, or "".
 func (r *modelRun) surplus(newest *driver.Version) string {
 	owned := 0
+	for i := range r.seen.Versions {
+		if v := &r.seen.Versions[i]; v.Owned && v.Phase == driver.Failed && v.Hash == newest.Hash && v.Version != newest.Version {
+			return v.Version
+		}
+	}
 	for i := range r.seen.Versions {
 		if r.seen.Versions[i].Owned && r.seen.Versions[i].Phase != driver.Deleting {
 			owned++
@@ -255,7 +288,7 @@ func (c *Cloud) DestroyModel(ctx context.Context, key driver.Key, limit time.Dur
 			v := &seen.Versions[i]
 			ref := driver.VersionRef{Key: key, Version: v.Version}
 			switch {
-			case seen.Marks.Owned && !v.Owned:
+			case seen.Marks.Owned && !v.Owned && !v.Adopted:
 				return step{}, mlerr.New(mlerr.InUse, "%s also holds version %s, which is not ours", r.what, v.Version).
 					WithHint("Delete that version with the tool that made it, then destroy again")
 			case v.Phase == driver.Deleting:

@@ -190,9 +190,11 @@ func (d *Driver) UpdateModel(_ context.Context, spec *driver.ModelSpec, _ *drive
 			return mlerr.New(mlerr.NotFound, "no model %s", spec.Key.ID())
 		}
 		m.state.Description, m.state.Labels = spec.Description, spec.Labels
+		adopting := !m.state.Marks.Owned
 		m.state.Marks = driver.Marks{Owned: true}
 		for i := range m.state.Versions {
 			v := &m.state.Versions[i]
+			v.Adopted = v.Adopted || (adopting && !v.Owned)
 			v.Aliases = without(v.Aliases, spec.Aliases)
 			if v.Version == current {
 				v.Aliases = append([]string(nil), spec.Aliases...)

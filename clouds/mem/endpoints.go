@@ -5,6 +5,7 @@ package mem
 
 import (
 	"context"
+	"slices"
 	"sort"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
@@ -78,6 +79,7 @@ func (d *Driver) Deploy(_ context.Context, spec *driver.EndpointSpec, _ *driver.
 			}
 			now := driver.DeploymentState{Deployment: want, ID: id, Owned: true, Phase: driver.Changing, Replicas: max(1, replicas)}
 			now.Traffic, now.Mirror = 0, 0
+			e.state.Marks.Untested = e.state.Marks.Untested || spec.SmokeTest != nil
 			e.readyAt[id], e.fails[id] = d.p.clock.Now().Add(settle), d.p.failNext
 			d.p.failNext = ""
 			e.state.Deployments = append(e.state.Deployments, now)
@@ -138,6 +140,10 @@ func (d *Driver) SetScaling(_ context.Context, spec *driver.EndpointSpec, seen *
 func (d *Driver) SetLabels(_ context.Context, spec *driver.EndpointSpec, _ *driver.EndpointState) error {
 	return d.change("SetLabels", spec.Key, func(e *endpoint) error {
 		e.state.Labels, e.state.Marks = spec.Labels, driver.Marks{Owned: true}
+		for i := range e.state.Deployments {
+			now := &e.state.Deployments[i]
+			now.Owned = now.Owned || slices.ContainsFunc(spec.Deployments, func(d driver.Deployment) bool { return d.Name == now.Name })
+		}
 		return nil
 	})
 }
