@@ -4,10 +4,7 @@
 package emulator
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"encoding/xml"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,13 +12,12 @@ import (
 	"os"
 	"regexp"
 	"strings"
-	"sync"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
 )
@@ -43,7 +39,9 @@ var scope = regexp.MustCompile(`Credential=[^/]+/\d+/([^/]+)/([^/]+)/aws4_reques
 // call is one request, told apart.
 type call struct {
 	service, region, operation string
-	fault                      *fault.Fault
+	cbor                       bool         // speaks Smithy RPC v2, and not JSON
+	unsigned                   bool         // carries no signature
+	fault                      *fault.Fault // that the service itself acts out; nil if none
 }
 
 func (c *call) name() string { return c.service + "." + c.operation }
@@ -57,39 +55,60 @@ func (a *aws) handler(page http.HandlerFunc) http.Handler {
 			page(w, r)
 			return
 		}
-		m := scope.FindStringSubmatch(r.Header.Get("Authorization"))
-		if m == nil {
-			if credential := r.URL.Query().Get("X-Amz-Credential"); credential != "" {
-				m = scope.FindStringSubmatch("Credential=" + credential)
-			}
-		}
-		if m == nil {
+		c := identify(r)
+		if c == nil {
 			writeJSONError(w, "MissingAuthenticationTokenException", "Missing Authentication Token", http.StatusForbidden)
 			return
 		}
-		a.serve(w, r, &call{region: m[1], service: m[2]})
+		a.serve(w, r, c)
 	})
 }
 
 func (a *aws) serve(w http.ResponseWriter, r *http.Request, c *call) {
-	began := time.Now()
-	body, err := a.identify(r, c)
+	began, id := time.Now(), requestID()
+	w.Header().Set("X-Amzn-Requestid", id)
+	if c.service == "s3" {
+		w.Header().Set("X-Amz-Request-Id", id)
+	}
+	body, err := c.read(r)
 	if err != nil {
-		writeJSONError(w, "InternalFailure", err.Error(), http.StatusInternalServerError)
+		c.refuse(w, "InternalFailure", err.Error(), http.StatusInternalServerError)
 		return
 	}
 	recorder := &recorder{ResponseWriter: w, status: http.StatusOK}
 	err = a.strike(r.Context(), c, recorder, func(w http.ResponseWriter) { a.answer(w, r, c, body) })
+	if err != nil {
+		recorder.status = 0
+	}
 	a.record(c, recorder.status, time.Since(began))
 	if err != nil {
 		panic(http.ErrAbortHandler) // the connection ends without an answer
 	}
 }
 
-// identify names the operation, and reads the body of everything but S3.
-func (a *aws) identify(r *http.Request, c *call) ([]byte, error) {
+// identify tells from a request's signature which service it is for. A request
+// without one can only exchange a web identity's token; others are nil.
+func identify(r *http.Request) *call {
+	signed := r.Header.Get("Authorization")
+	if signed == "" {
+		signed = "Credential=" + r.URL.Query().Get("X-Amz-Credential")
+	}
+	c := &call{region: "us-east-1", service: "sts", cbor: r.Header.Get("Smithy-Protocol") == "rpc-v2-cbor"}
+	if m := scope.FindStringSubmatch(signed); m != nil {
+		c.region, c.service = m[1], m[2]
+		return c
+	}
+	if r.Method == http.MethodPost && r.URL.Path == "/" && strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+		c.unsigned = true
+		return c
+	}
+	return nil
+}
+
+// read names the operation, and reads the body of everything but S3.
+func (c *call) read(r *http.Request) ([]byte, error) {
 	if c.service == "s3" {
-		c.operation = r.Method
+		c.operation = s3.Operation(r)
 		return nil, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequest))
@@ -97,15 +116,14 @@ func (a *aws) identify(r *http.Request, c *call) ([]byte, error) {
 		return nil, err
 	}
 	_, target, isTarget := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
+	action, isRuntime := runtimeOperations[r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]]
 	switch {
 	case isTarget:
 		c.operation = target
 	case strings.HasPrefix(r.URL.Path, "/service/"):
 		c.operation = r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
-	case strings.HasSuffix(r.URL.Path, "/async-invocations"):
-		c.service, c.operation = "runtime.sagemaker", "InvokeEndpointAsync"
-	case strings.HasPrefix(r.URL.Path, "/endpoints/"):
-		c.service, c.operation = "runtime.sagemaker", "InvokeEndpoint"
+	case isRuntime && strings.HasPrefix(r.URL.Path, "/endpoints/"):
+		c.service, c.operation = runtimeService, action
 	case c.service == "sts":
 		form, err := url.ParseQuery(string(body))
 		if err != nil {
@@ -118,19 +136,27 @@ func (a *aws) identify(r *http.Request, c *call) ([]byte, error) {
 	return body, nil
 }
 
+const runtimeService = "runtime.sagemaker"
+
+// runtimeOperations are by the last segment of the path.
+var runtimeOperations = map[string]string{"invocations": "InvokeEndpoint", "async-invocations": "InvokeEndpointAsync",
+	"invocations-response-stream": "InvokeEndpointWithResponseStream"}
+
 // strike lets a scripted fault happen around a call. An error means that the
 // client gets no answer.
 func (a *aws) strike(ctx context.Context, c *call, w http.ResponseWriter, answer func(http.ResponseWriter)) error {
-	var f *fault.Fault
-	err := a.store.Do(ctx, func(tx *state.Tx) (err error) {
-		f, err = fault.Match(a.dir, tx, c.name())
-		return err
-	})
-	if err != nil {
-		writeJSONError(w, "InternalFailure", err.Error(), http.StatusInternalServerError)
+	f, throttled, err := a.disturbed(ctx, c)
+	switch {
+	case err != nil:
+		c.refuse(w, "InternalFailure", err.Error(), http.StatusInternalServerError)
 		return nil
-	}
-	if f == nil {
+	case throttled && c.service == "s3":
+		c.refuse(w, "SlowDown", "Please reduce your request rate.", http.StatusServiceUnavailable)
+		return nil
+	case throttled:
+		c.refuse(w, "ThrottlingException", "Rate exceeded", http.StatusBadRequest)
+		return nil
+	case f == nil:
 		answer(w)
 		return nil
 	}
@@ -141,7 +167,7 @@ func (a *aws) strike(ctx context.Context, c *call, w http.ResponseWriter, answer
 		if status == 0 {
 			status = http.StatusBadRequest
 		}
-		writeJSONError(w, f.Code, f.Message, status)
+		c.refuse(w, f.Code, f.Message, status)
 		return nil
 	case fault.LostAnswer:
 		answer(&recorder{ResponseWriter: discard{http.Header{}}})
@@ -163,151 +189,41 @@ func (a *aws) strike(ctx context.Context, c *call, w http.ResponseWriter, answer
 	return nil
 }
 
+// disturbed finds what keeps a call from being answered as usual: a scripted
+// fault, or a rate above the one that quotas.json allows.
+func (a *aws) disturbed(ctx context.Context, c *call) (f *fault.Fault, throttled bool, err error) {
+	limit, limited := quotas(a.dir)[c.name()]
+	if !limited && !fault.Scripted(a.dir) {
+		return nil, false, nil
+	}
+	err = a.store.Do(ctx, func(tx *state.Tx) (err error) {
+		if f, err = fault.Match(a.dir, tx, c.name()); err != nil || f != nil || !limited {
+			return err
+		}
+		var used struct{ Second, Calls int64 }
+		key := c.region + "/" + c.name()
+		if _, err := tx.Get("rate", key, &used); err != nil {
+			return err
+		}
+		if second := a.now().Unix(); used.Second != second {
+			used.Second, used.Calls = second, 0
+		}
+		used.Calls++
+		throttled = used.Calls > int64(limit)
+		return tx.Put("rate", key, used)
+	})
+	return f, throttled, err
+}
+
 func (a *aws) answer(w http.ResponseWriter, r *http.Request, c *call, body []byte) {
-	w.Header().Set("X-Amzn-Requestid", requestID())
 	switch c.service {
 	case "s3":
 		a.s3.ServeHTTP(w, r)
 	case "sts":
-		a.sts(w, body)
-	case "runtime.sagemaker":
+		a.sts(w, c, body)
+	case runtimeService:
 		a.invoke(w, r, c, body)
-	case "monitoring":
-		a.cbor(w, r, c, body)
 	default:
-		a.json(w, r, c, body)
+		a.rpc(w, r, c, body)
 	}
-}
-
-func (a *aws) json(w http.ResponseWriter, r *http.Request, c *call, body []byte) {
-	out, err := a.do(r.Context(), c, body)
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	_, _ = w.Write(out) // a client that has gone away is no concern of the platform's
-}
-
-func (a *aws) do(ctx context.Context, c *call, body []byte) ([]byte, error) {
-	return a.sagemaker.Do(ctx, sagemaker.Call{Service: c.service, Operation: c.operation, Region: c.region, Body: body, Fault: c.fault})
-}
-
-// cbor speaks the Smithy RPC v2 protocol, as the Go SDK does to CloudWatch;
-// other clients send JSON.
-func (a *aws) cbor(w http.ResponseWriter, r *http.Request, c *call, body []byte) {
-	if r.Header.Get("Smithy-Protocol") != "rpc-v2-cbor" {
-		a.json(w, r, c, body)
-		return
-	}
-	w.Header().Set("Smithy-Protocol", "rpc-v2-cbor")
-	w.Header().Set("Content-Type", "application/cbor")
-	in := map[string]any{}
-	if len(body) > 0 {
-		if err := decodeCBOR(body, &in); err != nil {
-			writeCBOR(w, http.StatusBadRequest, map[string]any{"__type": "SerializationException", "message": err.Error()})
-			return
-		}
-	}
-	asJSON, err := json.Marshal(in)
-	if err == nil {
-		asJSON, err = a.do(r.Context(), c, asJSON)
-	}
-	if code, message, status, ok := sagemaker.Refusal(err); ok {
-		writeCBOR(w, status, map[string]any{"__type": code, "message": message})
-		return
-	}
-	var out map[string]any
-	if err == nil {
-		out, err = sagemaker.Typed(c.service, c.operation, asJSON)
-	}
-	if err != nil {
-		writeCBOR(w, http.StatusInternalServerError, map[string]any{"__type": "InternalFailure", "message": err.Error()})
-		return
-	}
-	writeCBOR(w, http.StatusOK, out)
-}
-
-func decodeCBOR(body []byte, into *map[string]any) error {
-	mode, err := cbor.DecOptions{DefaultMapType: mapType}.DecMode()
-	if err != nil {
-		return err
-	}
-	return mode.Unmarshal(body, into)
-}
-
-// encodeCBOR writes times as tagged epoch seconds, as the protocol does.
-var encodeCBOR = sync.OnceValues(func() (cbor.EncMode, error) {
-	return cbor.EncOptions{Time: cbor.TimeUnixMicro, TimeTag: cbor.EncTagRequired}.EncMode()
-})
-
-func writeCBOR(w http.ResponseWriter, status int, v any) {
-	mode, err := encodeCBOR()
-	var data []byte
-	if err == nil {
-		data, err = mode.Marshal(v)
-	}
-	if err != nil {
-		status, data = http.StatusInternalServerError, nil
-	}
-	w.WriteHeader(status)
-	_, _ = w.Write(data)
-}
-
-func (a *aws) sts(w http.ResponseWriter, body []byte) {
-	form, err := url.ParseQuery(string(body))
-	var out []byte
-	if err == nil {
-		out, err = a.sagemaker.STS(form)
-	}
-	w.Header().Set("Content-Type", "text/xml")
-	if err == nil {
-		_, _ = w.Write(out)
-		return
-	}
-	code, message, status, ok := sagemaker.Refusal(err)
-	if !ok {
-		code, message, status = "InternalFailure", err.Error(), http.StatusInternalServerError
-	}
-	w.WriteHeader(status)
-	_ = xml.NewEncoder(w).Encode(struct {
-		XMLName xml.Name `xml:"ErrorResponse"`
-		Code    string   `xml:"Error>Code"`
-		Message string   `xml:"Error>Message"`
-	}{Code: code, Message: message})
-}
-
-func (a *aws) invoke(w http.ResponseWriter, r *http.Request, c *call, body []byte) {
-	name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/endpoints/"), "/")
-	answer, err := a.sagemaker.Invoke(r.Context(), sagemaker.Invocation{Region: c.region, Endpoint: name, Body: body,
-		TargetVariant: r.Header.Get("X-Amzn-Sagemaker-Target-Variant"), ContentType: r.Header.Get("Content-Type"),
-		Async: c.operation == "InvokeEndpointAsync", InputLocation: r.Header.Get("X-Amzn-Sagemaker-Inputlocation")})
-	if err != nil {
-		writeError(w, err)
-		return
-	}
-	if answer.Output != "" {
-		w.Header().Set("X-Amzn-Sagemaker-Outputlocation", answer.Output)
-		w.WriteHeader(http.StatusAccepted)
-		_, _ = fmt.Fprintf(w, `{"InferenceId":%q}`, requestID())
-		return
-	}
-	w.Header().Set("Content-Type", answer.ContentType)
-	w.Header().Set("X-Amzn-Invoked-Production-Variant", answer.Variant)
-	_, _ = io.Copy(w, bytes.NewReader(answer.Body))
-}
-
-func writeError(w http.ResponseWriter, err error) {
-	code, message, status, ok := sagemaker.Refusal(err)
-	if !ok {
-		code, message, status = "InternalFailure", err.Error(), http.StatusInternalServerError
-	}
-	writeJSONError(w, code, message, status)
-}
-
-func writeJSONError(w http.ResponseWriter, code, message string, status int) {
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	w.Header().Set("X-Amzn-Errortype", code)
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"__type": code, "message": message})
 }

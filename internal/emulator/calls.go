@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"reflect"
 	"time"
 
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
@@ -18,14 +17,12 @@ import (
 // kept is how many recent calls are remembered.
 const kept = 500
 
-var mapType = reflect.TypeOf(map[string]any(nil))
-
 // Call is one API call that was answered.
 type Call struct {
 	Time    time.Time
 	Name    string // "sagemaker.CreateEndpoint"
 	Region  string
-	Status  int // HTTP status
+	Status  int // HTTP status, 0 for no answer
 	Elapsed time.Duration
 }
 

@@ -112,8 +112,9 @@ func evaluate(name string, artifact io.Reader, body []byte) (any, bool) {
 	return outputs, err == nil
 }
 
-// quotas reads account limits from <state_dir>/quotas.json, such as
-// {"ml.g5.xlarge": 2}; without the file there are none.
+// quotas reads account limits from <state_dir>/quotas.json: instances by type and
+// calls a second by name, {"ml.g5.xlarge": 2, "sagemaker.CreateModel": 5}; without
+// the file there are none.
 func quotas(dir string) map[string]int {
 	data, err := os.ReadFile(filepath.Join(dir, "quotas.json"))
 	if err != nil {
@@ -162,6 +163,22 @@ func (s *Server) Close() error {
 	return errors.Join(append(all, s.store.Close())...)
 }
 
+// publish writes a file that others may be waiting for: whole, or not at all.
+func publish(name string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}
+
 // Serve serves in the foreground until ctx ends, and writes the base URLs to
 // <state_dir>/endpoints.json for other clients.
 func Serve(ctx context.Context, o Options, out io.Writer) error {
@@ -173,7 +190,7 @@ func Serve(ctx context.Context, o Options, out io.Writer) error {
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
-	if err := os.WriteFile(filepath.Join(o.StateDir, "endpoints.json"), append(data, '\n'), 0o600); err != nil {
+	if err := publish(filepath.Join(o.StateDir, "endpoints.json"), append(data, '\n')); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	fmt.Fprintf(out, "Rehearsal of %s\n  page and AWS APIs   %s\n  S3                  %s\n\n", o.StateDir, s.endpoints["sagemaker"], s.endpoints["s3"])

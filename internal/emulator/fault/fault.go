@@ -52,13 +52,25 @@ type file struct {
 	Faults []Fault `json:"faults"`
 }
 
+// Scripted reports whether there are any faults.
+func Scripted(dir string) bool {
+	_, err := os.Stat(path(dir))
+	return err == nil
+}
+
+func path(dir string) string { return filepath.Join(dir, "faults.json") }
+
 // Match counts a call and returns the fault that strikes it, or nil. A file that
 // cannot be read as faults is an error: a typo must not look like health.
 func Match(dir string, tx *state.Tx, call string) (*Fault, error) {
-	data, err := os.ReadFile(filepath.Join(dir, "faults.json"))
+	info, err := os.Stat(path(dir))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil //nolint:nilnil // no fault
 	}
+	if err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(path(dir))
 	if err != nil {
 		return nil, err
 	}
@@ -75,8 +87,9 @@ func Match(dir string, tx *state.Tx, call string) (*Fault, error) {
 	if _, err := tx.Get("faults", "counts", &counts); err != nil {
 		return nil, err
 	}
-	if counts.File != string(data) {
-		counts.File, counts.Calls = string(data), map[string]int{}
+	// Counting begins anew when the file is written, even with the same faults.
+	if written := info.ModTime().Format(time.RFC3339Nano) + " " + string(data); counts.File != written {
+		counts.File, counts.Calls = written, map[string]int{}
 	}
 	counts.Calls[call]++
 	counts.Calls["*"]++

@@ -8,9 +8,6 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-	"time"
-
-	"github.com/robfig/cron/v3"
 )
 
 var autoscalingHandlers = map[string]handler{
@@ -47,7 +44,7 @@ func (r *request) target(resource, dimension string) (obj, error) {
 }
 
 func notFound(what string, r *request) *apiError {
-	return &apiError{"ObjectNotFoundException", fmt.Sprintf("No %s found for service namespace: %s, resource ID: %s, scalable dimension: %s",
+	return &apiError{"ObjectNotFoundException", fmt.Sprintf("No %s for service namespace: %s, resource ID: %s, scalable dimension: %s",
 		what, r.in.str("ServiceNamespace"), r.in.str("ResourceId"), r.in.str("ScalableDimension")), 400}
 }
 
@@ -158,6 +155,9 @@ func (r *request) clamp(e *endpoint, v *variant, t obj) error {
 
 // each lists one kind of thing of the namespace, filtered as the request asks.
 func (r *request) each(kind, filter, name string) ([]obj, error) {
+	if r.in.has("ScalableDimension") && !r.in.has("ResourceId") && !r.in.has("ResourceIds") {
+		return nil, invalid("If you specify a scalable dimension, you must also specify a resource ID")
+	}
 	all, err := r.documents(kind)
 	if err != nil {
 		return nil, err
@@ -197,7 +197,7 @@ func deregisterTarget(r *request) (obj, error) {
 		return nil, err
 	}
 	if t == nil {
-		return nil, notFound("scalable target", r)
+		return nil, notFound("scalable target found", r)
 	}
 	return nil, r.dropTarget(t)
 }
@@ -242,200 +242,37 @@ func (r *request) deregisterAll(endpoint string) error {
 	return nil
 }
 
-// child is the key of a policy or an action of the target in the request, which
-// must be registered.
-func (r *request) child(name string) (string, error) {
-	t, err := r.target(r.in.str("ResourceId"), r.in.str("ScalableDimension"))
-	if err != nil {
-		return "", err
-	}
-	if t == nil {
-		return "", notFound("scalable target", r)
-	}
-	return r.targetKey(r.in.str("ResourceId"), r.in.str("ScalableDimension")) + "|" + name, nil
-}
-
-func putPolicy(r *request) (obj, error) {
-	name := r.in.str("PolicyName")
-	key, err := r.child(name)
+// targetTags are the tags of the scalable target that the request names.
+func (r *request) targetTags() (map[string]string, error) {
+	arn := r.in.str("ResourceARN")
+	all, err := r.documents("target")
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPolicy(r.in); err != nil {
-		return nil, err
-	}
-	p := obj{}
-	if _, err := r.tx.Get("policy", key, &p); err != nil {
-		return nil, err
-	}
-	p = mergeObj(p, r.in.only("PolicyName", "ServiceNamespace", "ResourceId", "ScalableDimension", "PolicyType", "StepScalingPolicyConfiguration", "TargetTrackingScalingPolicyConfiguration"))
-	resource := r.in.str("ResourceId")
-	p["PolicyARN"] = fmt.Sprintf("arn:%s:autoscaling:%s:%s:scalingPolicy:00000000:resource/sagemaker/%s:policyName/%s", partition(r.region), r.region, AccountID, resource, name)
-	p["Alarms"] = []any{}
-	if p.str("PolicyType") == "TargetTrackingScaling" {
-		for _, side := range []string{"AlarmHigh", "AlarmLow"} {
-			alarm := fmt.Sprintf("TargetTracking-%s-%s-%s", resource, side, name)
-			p["Alarms"] = append(p["Alarms"].([]any), obj{"AlarmName": alarm, "AlarmARN": fmt.Sprintf("arn:%s:cloudwatch:%s:%s:alarm:%s", partition(r.region), r.region, AccountID, alarm)}) //nolint:forcetypeassert // set above
+	for _, t := range all {
+		if t.str("ScalableTargetARN") == arn {
+			return r.tags(arn)
 		}
 	}
-	if !p.has("CreationTime") {
-		p["CreationTime"] = epoch(r.now())
-	}
-	return obj{"PolicyARN": p["PolicyARN"], "Alarms": p["Alarms"]}, r.tx.Put("policy", key, p)
-}
-
-func mergeObj(a, b obj) obj {
-	for k, v := range b {
-		a[k] = v
-	}
-	return a
-}
-
-func checkPolicy(in obj) error {
-	tracking := in.obj("TargetTrackingScalingPolicyConfiguration")
-	switch in.str("PolicyType") {
-	case "TargetTrackingScaling":
-		if tracking == nil || tracking.has("PredefinedMetricSpecification") == tracking.has("CustomizedMetricSpecification") {
-			return invalid("Exactly one of PredefinedMetricSpecification and CustomizedMetricSpecification must be specified")
-		}
-		if m := tracking.obj("PredefinedMetricSpecification").str("PredefinedMetricType"); m != "" && !strings.HasPrefix(m, "SageMaker") {
-			return invalid("Metric type %s is not supported for service namespace sagemaker", m)
-		}
-	case "StepScaling":
-		if !in.has("StepScalingPolicyConfiguration") {
-			return invalid("StepScalingPolicyConfiguration is required for policy type StepScaling")
-		}
-	default:
-		return invalid("Policy type %s is not supported for service namespace sagemaker", in.str("PolicyType"))
-	}
-	return nil
-}
-
-func describePolicies(r *request) (obj, error) {
-	all, err := r.each("policy", "PolicyNames", "PolicyName")
-	if err != nil {
-		return nil, err
-	}
-	items, token, err := r.page(listing{items: all, id: scaledID("PolicyName"), size: 10, most: 10})
-	return obj{"ScalingPolicies": items, "NextToken": token}, err
-}
-
-func (r *request) drop(kind, name, what string) (obj, error) {
-	key := r.targetKey(r.in.str("ResourceId"), r.in.str("ScalableDimension")) + "|" + name
-	var o obj
-	found, err := r.tx.Get(kind, key, &o)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
-		return nil, notFound(what, r)
-	}
-	return nil, r.tx.Delete(kind, key)
-}
-
-func deletePolicy(r *request) (obj, error) {
-	return r.drop("policy", r.in.str("PolicyName"), "scaling policy")
-}
-
-func deleteAction(r *request) (obj, error) {
-	return r.drop("action", r.in.str("ScheduledActionName"), "scheduled action")
-}
-
-var (
-	schedulePattern = regexp.MustCompile(`^(at|rate|cron)\((.*)\)$`)
-	ratePattern     = regexp.MustCompile(`^[1-9]\d* (minutes?|hours?|days?)$`)
-)
-
-func putAction(r *request) (obj, error) {
-	name := r.in.str("ScheduledActionName")
-	key, err := r.child(name)
-	if err != nil {
-		return nil, err
-	}
-	if strings.ContainsAny(name, ":/|") || strings.TrimSpace(name) != name {
-		return nil, invalid("Scheduled action name %q is invalid", name)
-	}
-	a := obj{}
-	found, err := r.tx.Get("action", key, &a)
-	if err != nil {
-		return nil, err
-	}
-	if !found && (!r.in.has("Schedule") || !r.in.has("ScalableTargetAction")) {
-		return nil, invalid("Schedule and ScalableTargetAction are required for a new scheduled action")
-	}
-	if r.in.has("Schedule") {
-		if err := checkSchedule(r.in.str("Schedule")); err != nil {
-			return nil, err
-		}
-	}
-	if zone := r.in.str("Timezone"); zone != "" {
-		if _, err := time.LoadLocation(zone); err != nil {
-			return nil, invalid("Timezone %s is not a canonical name of the IANA time zones", zone)
-		}
-	}
-	a = mergeObj(a, r.in.only("ScheduledActionName", "ServiceNamespace", "ResourceId", "ScalableDimension", "Schedule", "Timezone", "ScalableTargetAction"))
-	delete(a, "StartTime")
-	delete(a, "EndTime")
-	a = mergeObj(a, r.in.only("StartTime", "EndTime"))
-	a["ScheduledActionARN"] = fmt.Sprintf("arn:%s:autoscaling:%s:%s:scheduledAction:00000000:resource/sagemaker/%s:scheduledActionName/%s", partition(r.region), r.region, AccountID, r.in.str("ResourceId"), name)
-	if !a.has("CreationTime") {
-		a["CreationTime"] = epoch(r.now())
-	}
-	return nil, r.tx.Put("action", key, a)
-}
-
-// checkSchedule reads at(), rate() and AWS's six-field cron().
-func checkSchedule(s string) error {
-	refuse := invalid("Schedule expression %s is not valid", s)
-	m := schedulePattern.FindStringSubmatch(s)
-	if m == nil {
-		return refuse
-	}
-	switch m[1] {
-	case "at":
-		if _, err := time.Parse("2006-01-02T15:04:05", m[2]); err != nil {
-			return refuse
-		}
-	case "rate":
-		if !ratePattern.MatchString(m[2]) {
-			return refuse
-		}
-	case "cron":
-		fields := strings.Fields(m[2])
-		if len(fields) != 6 || (fields[2] == "?") == (fields[4] == "?") {
-			return refuse // one of day-of-month and day-of-week, and only one, must be "?"
-		}
-		// AWS numbers Sunday 1; the library numbers it 0. Names and ranges are the same to both.
-		fields[4] = regexp.MustCompile(`\b[1-7]\b`).ReplaceAllStringFunc(fields[4], func(d string) string { return string(d[0] - 1) })
-		if _, err := cron.ParseStandard(strings.Join(fields[:5], " ")); err != nil {
-			return refuse
-		}
-	}
-	return nil
-}
-
-func describeActions(r *request) (obj, error) {
-	all, err := r.each("action", "ScheduledActionNames", "ScheduledActionName")
-	if err != nil {
-		return nil, err
-	}
-	items, token, err := r.page(listing{items: all, id: scaledID("ScheduledActionName"), size: 50, most: 50})
-	return obj{"ScheduledActions": items, "NextToken": token}, err
+	return nil, &apiError{"ResourceNotFoundException", "The specified resource doesn't exist: " + arn, 400}
 }
 
 func tagTarget(r *request) (obj, error) {
-	tags, err := r.tags(r.in.str("ResourceARN"))
+	tags, err := r.targetTags()
 	if err != nil {
 		return nil, err
 	}
 	for k, v := range r.in.obj("Tags") {
 		tags[k], _ = v.(string)
 	}
+	if len(tags) > 50 {
+		return nil, &apiError{"TooManyTagsException", "The request contains too many tags: a resource can have 50", 400}
+	}
 	return nil, r.tx.Put("tags", r.in.str("ResourceARN"), tags)
 }
 
 func untagTarget(r *request) (obj, error) {
-	tags, err := r.tags(r.in.str("ResourceARN"))
+	tags, err := r.targetTags()
 	if err != nil {
 		return nil, err
 	}
@@ -446,6 +283,6 @@ func untagTarget(r *request) (obj, error) {
 }
 
 func listTargetTags(r *request) (obj, error) {
-	tags, err := r.tags(r.in.str("ResourceARN"))
+	tags, err := r.targetTags()
 	return obj{"Tags": tags}, err
 }

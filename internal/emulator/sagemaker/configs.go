@@ -23,6 +23,8 @@ func createConfig(r *request) (obj, error) {
 	arn := r.arn("endpoint-config", name)
 	if _, err := r.config(name); err == nil {
 		return nil, invalid("Cannot create already existing endpoint configuration \"%s\".", arn)
+	} else if !refused(err) {
+		return nil, err
 	}
 	if err := r.checkConfig(); err != nil {
 		return nil, err
@@ -98,6 +100,9 @@ func (r *request) checkVariant(v obj) error {
 		if m.has("VpcConfig") || m.flag("EnableNetworkIsolation") {
 			return invalid("Serverless inference does not support VPC configuration or network isolation for model \"%s\".", m.str("ModelName"))
 		}
+		if all := containersOf(m); len(all) != 1 || all[0].str("Mode") == "MultiModel" || r.uncompressed(all[0]) {
+			return invalid("Serverless inference supports one container in SingleModel mode with its data in ModelDataUrl, and model \"%s\" is not so.", m.str("ModelName"))
+		}
 		return checkServerlessVariant(v, sc)
 	}
 	instance := v.str("InstanceType")
@@ -116,6 +121,17 @@ func (r *request) checkVariant(v obj) error {
 		}
 	}
 	return nil
+}
+
+// uncompressed reports whether a container's data is a ModelDataSource, of its
+// own or of the package that it is made from.
+func (r *request) uncompressed(c obj) bool {
+	if p, err := r.modelPackage(c.str("ModelPackageName")); err == nil {
+		for _, registered := range p.obj("InferenceSpecification").list("Containers") {
+			c = registered
+		}
+	}
+	return c.has("ModelDataSource")
 }
 
 func checkServerlessVariant(v, sc obj) error {

@@ -6,7 +6,6 @@ package sagemaker
 import (
 	"errors"
 	"io/fs"
-	"regexp"
 	"strings"
 )
 
@@ -16,8 +15,6 @@ var modelHandlers = map[string]handler{
 
 // maxEnvironment is the limit of all keys and values of a model's containers.
 const maxEnvironment = 32 << 10
-
-var environmentKey = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
 func (r *request) model(name string) (obj, error) {
 	var m obj
@@ -41,6 +38,8 @@ func createModel(r *request) (obj, error) {
 	arn := r.arn("model", name)
 	if _, err := r.model(name); err == nil {
 		return nil, invalid("Cannot create already existing model \"%s\".", arn)
+	} else if !refused(err) {
+		return nil, err
 	}
 	containers := r.in.list("Containers")
 	if primary := r.in.obj("PrimaryContainer"); primary != nil {
@@ -56,6 +55,9 @@ func createModel(r *request) (obj, error) {
 		return nil, invalid("ExecutionRoleArn is required.")
 	}
 	if err := r.checkContainers(containers, false); err != nil {
+		return nil, err
+	}
+	if err := checkHosts(containers, r.in.obj("InferenceExecutionConfig").str("Mode")); err != nil {
 		return nil, err
 	}
 	m := obj{}
@@ -77,6 +79,30 @@ func createModel(r *request) (obj, error) {
 	return obj{"ModelArn": arn}, r.tx.Put("model", r.key(name), m)
 }
 
+// checkHosts holds the rules between several containers: names are given to all
+// or none, differ, and are needed where requests name the container.
+func checkHosts(containers []obj, mode string) error {
+	if len(containers) < 2 {
+		return nil
+	}
+	names := map[string]bool{}
+	for _, c := range containers {
+		if name := c.str("ContainerHostname"); name != "" {
+			if names[name] {
+				return invalid("Container hostnames must be unique within a model: %s.", name)
+			}
+			names[name] = true
+		}
+	}
+	switch {
+	case mode == "Direct" && len(names) < len(containers):
+		return invalid("ContainerHostname is required for every container when the inference execution mode is Direct.")
+	case len(names) > 0 && len(names) < len(containers):
+		return invalid("ContainerHostname must be specified for all containers or for none.")
+	}
+	return nil
+}
+
 // checkContainers applies CreateModel's own checks, most of which hold for a
 // package's containers too.
 func (r *request) checkContainers(containers []obj, registered bool) error {
@@ -85,9 +111,6 @@ func (r *request) checkContainers(containers []obj, registered bool) error {
 		for k, v := range c.obj("Environment") {
 			text, _ := v.(string)
 			size += len(k) + len(text)
-			if !environmentKey.MatchString(k) {
-				return invalid("Environment variable name \"%s\" is invalid.", k)
-			}
 		}
 		if err := r.checkContainer(c, registered); err != nil {
 			return err
@@ -105,7 +128,7 @@ func (r *request) checkContainer(c obj, registered bool) error {
 		if err != nil {
 			return err
 		}
-		if p.str("ModelApprovalStatus") != "Approved" {
+		if p.has("ModelPackageVersion") && p.str("ModelApprovalStatus") != "Approved" {
 			return invalid("Model package %s is not approved: its ModelApprovalStatus is %s.", p.str("ModelPackageArn"), p.str("ModelApprovalStatus"))
 		}
 		if c.has("Image") || c.has("ModelDataUrl") || c.has("ModelDataSource") {
@@ -115,6 +138,12 @@ func (r *request) checkContainer(c obj, registered bool) error {
 	}
 	if c.str("Image") == "" {
 		return invalid("Container image must be provided.")
+	}
+	if registry := c.obj("ImageConfig"); registry.has("RepositoryAuthConfig") && registry.str("RepositoryAccessMode") != "Vpc" {
+		return invalid("RepositoryAuthConfig can be specified only when RepositoryAccessMode is Vpc.")
+	}
+	if c.str("Mode") == "MultiModel" && c.has("ModelDataSource") {
+		return invalid("ModelDataSource is not supported for containers in MultiModel mode.")
 	}
 	if c.has("ModelDataUrl") && c.has("ModelDataSource") {
 		return invalid("You cannot provide both ModelDataUrl and ModelDataSource.")

@@ -6,6 +6,7 @@ package sagemaker
 import (
 	"context"
 	"encoding/json"
+	"math"
 	"strings"
 
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
@@ -26,9 +27,10 @@ type EndpointOverview struct {
 // VariantOverview is one variant and what it serves.
 type VariantOverview struct {
 	Name, Model, Version, InstanceType string
-	Weight                             float64
-	Count, Served                      int
+	Traffic                            float64 // percent of the endpoint's; of a shadow, of what the others get
+	Count, Desired, Served             int
 	Shadow, Serverless                 bool
+	Next                               bool // part of a fleet that is about to take over
 }
 
 // ModelOverview is one registered version.
@@ -72,12 +74,40 @@ func (s *Service) Overview(ctx context.Context) (*Overview, error) {
 
 func (r *request) overview(e *endpoint) EndpointOverview {
 	view := EndpointOverview{Name: e.Name, Region: r.region, Status: e.status(), Reason: e.FailureReason}
-	for _, v := range e.Variants {
+	moved := 0
+	if p := e.Pending; p != nil {
+		moved = p.newShare(r.now())
+	}
+	view.Variants = r.fleet(e.Variants, 100-moved)
+	if p := e.Pending; p != nil && p.Config != "" {
+		for _, v := range r.fleet(p.Variants, moved) {
+			v.Next = true
+			view.Variants = append(view.Variants, v)
+		}
+	}
+	return view
+}
+
+// fleet shows variants that share so many percent of the traffic.
+func (r *request) fleet(all []*variant, share int) []VariantOverview {
+	total := 0.0
+	for _, v := range all {
+		if !v.Shadow {
+			total += v.Weight
+		}
+	}
+	var fleet []VariantOverview
+	for _, v := range all {
 		to, err := r.describeServed(v)
 		if err != nil {
 			continue
 		}
-		view.Variants = append(view.Variants, VariantOverview{v.Name, to.model, to.version, v.InstanceType, v.Weight, v.Count, v.Served, v.Shadow, v.Serverless != nil})
+		o := VariantOverview{Name: v.Name, Model: to.model, Version: to.version, InstanceType: v.InstanceType, Count: v.Count, Desired: v.DesiredCount,
+			Served: v.Served, Shadow: v.Shadow, Serverless: v.Serverless != nil}
+		if total > 0 {
+			o.Traffic = math.Round(v.Weight / total * float64(share))
+		}
+		fleet = append(fleet, o)
 	}
-	return view
+	return fleet
 }

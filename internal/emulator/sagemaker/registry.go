@@ -41,6 +41,8 @@ func createGroup(r *request) (obj, error) {
 	name := r.in.str("ModelPackageGroupName")
 	if g, err := r.group(name); err == nil {
 		return nil, invalid("Model Package Group already exists: %s", g.str("ModelPackageGroupArn"))
+	} else if !refused(err) {
+		return nil, err
 	}
 	arn := r.arn("model-package-group", name)
 	g := r.in.only("ModelPackageGroupName", "ModelPackageGroupDescription")
@@ -100,17 +102,12 @@ func (r *request) packages(group string) ([]obj, error) {
 }
 
 func createPackage(r *request) (obj, error) {
-	switch group, name := r.in.str("ModelPackageGroupName"), r.in.str("ModelPackageName"); {
+	group, name := r.in.str("ModelPackageGroupName"), r.in.str("ModelPackageName")
+	switch {
 	case (group == "") == (name == ""):
 		return nil, invalid("Either ModelPackageName or ModelPackageGroupName must be provided, but not both.")
-	case name != "":
-		return nil, invalid("Unversioned model packages are not served in rehearsal; give ModelPackageGroupName.")
-	case len(r.in.list("Tags")) > 0:
+	case group != "" && len(r.in.list("Tags")) > 0:
 		return nil, invalid("Tags cannot be specified for a versioned model package; tags of the model package group apply.")
-	}
-	g, err := r.group(r.in.str("ModelPackageGroupName"))
-	if err != nil {
-		return nil, err
 	}
 	if arn, found, err := r.repeated(); found || err != nil {
 		return obj{"ModelPackageArn": arn}, err
@@ -118,33 +115,55 @@ func createPackage(r *request) (obj, error) {
 	if !r.in.has("InferenceSpecification") && !r.in.has("SourceUri") {
 		return nil, invalid("InferenceSpecification is required to create a model package.")
 	}
-	if err := r.checkContainers(r.in.obj("InferenceSpecification").list("Containers"), true); err != nil {
-		return nil, err
-	}
-	name := g.str("ModelPackageGroupName")
-	n, err := r.tx.Next("package/" + r.key(name))
-	if err != nil {
-		return nil, err
-	}
 	p := obj{}
 	for k, v := range r.in {
 		if k != "ClientToken" && k != "Tags" {
 			p[k] = v
 		}
 	}
-	id := fmt.Sprintf("%s/%d", name, n)
-	p["ModelPackageGroupName"], p["ModelPackageVersion"], p["ModelPackageArn"] = name, n, r.arn("model-package", id)
-	p["ModelPackageStatus"], p["CreationTime"], p["LastModifiedTime"] = "Completed", epoch(r.now()), epoch(r.now())
-	p["ModelPackageStatusDetails"] = obj{"ValidationStatuses": []any{}, "ImageScanStatuses": []any{}}
-	if !p.has("ModelApprovalStatus") {
-		p["ModelApprovalStatus"] = "PendingManualApproval"
+	id, err := r.identify(p, group, name)
+	if err != nil {
+		return nil, err
 	}
+	if err := r.checkContainers(r.in.obj("InferenceSpecification").list("Containers"), true); err != nil {
+		return nil, err
+	}
+	arn := r.arn("model-package", id)
+	p["ModelPackageArn"], p["ModelPackageStatus"], p["CreationTime"], p["LastModifiedTime"] = arn, "Completed", epoch(r.now()), epoch(r.now())
+	p["ModelPackageStatusDetails"] = obj{"ValidationStatuses": []any{}, "ImageScanStatuses": []any{}}
 	if token := r.in.str("ClientToken"); token != "" {
-		if err := r.tx.Put("token", r.region+"/"+token, p["ModelPackageArn"]); err != nil {
+		if err := r.tx.Put("token", r.region+"/"+token, arn); err != nil {
 			return nil, err
 		}
 	}
-	return obj{"ModelPackageArn": p["ModelPackageArn"]}, r.tx.Put("package", r.key(id), p)
+	return obj{"ModelPackageArn": arn}, r.tx.Put("package", r.key(id), p)
+}
+
+// identify gives a package its place: the next version of a group, or a name of
+// its own.
+func (r *request) identify(p obj, group, name string) (id string, err error) {
+	if group == "" {
+		if _, err := r.modelPackage(name); err == nil {
+			return "", invalid("Model Package already exists: %s", r.arn("model-package", name))
+		} else if !refused(err) {
+			return "", err
+		}
+		return name, r.putTags(r.arn("model-package", name))
+	}
+	g, err := r.group(group)
+	if err != nil {
+		return "", err
+	}
+	name = g.str("ModelPackageGroupName")
+	n, err := r.tx.Next("package/" + r.key(name))
+	if err != nil {
+		return "", err
+	}
+	p["ModelPackageGroupName"], p["ModelPackageVersion"] = name, n
+	if !p.has("ModelApprovalStatus") {
+		p["ModelApprovalStatus"] = "PendingManualApproval"
+	}
+	return fmt.Sprintf("%s/%d", name, n), nil
 }
 
 // repeated finds the package that an earlier call with the same ClientToken made.
@@ -206,13 +225,17 @@ func updatePackage(r *request) (obj, error) {
 }
 
 func deletePackage(r *request) (obj, error) {
-	if _, err := r.modelPackage(r.in.str("ModelPackageName")); err != nil {
+	p, err := r.modelPackage(r.in.str("ModelPackageName"))
+	if err != nil {
+		return nil, err
+	}
+	if err := r.tx.Delete("tags", p.str("ModelPackageArn")); err != nil {
 		return nil, err
 	}
 	return nil, r.tx.Delete("package", r.key(nameOf(r.in.str("ModelPackageName"))))
 }
 
-var packageSummary = []string{"ModelPackageArn", "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageDescription", "CreationTime",
+var packageSummary = []string{"ModelPackageName", "ModelPackageArn", "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageDescription", "CreationTime",
 	"ModelPackageStatus", "ModelApprovalStatus", "ModelLifeCycle"}
 
 func listPackages(r *request) (obj, error) {
@@ -226,19 +249,24 @@ func listPackages(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
+	kind := r.in.str("ModelPackageType")
+	if kind == "" && group == "" {
+		kind = "Unversioned"
+	}
 	l := listing{by: "CreationTime", size: 10, descending: r.in.str("SortOrder") == "Descending"}
 	for _, p := range all {
-		l.items = append(l.items, p.only(packageSummary...))
+		if versioned := p.has("ModelPackageVersion"); (versioned && kind != "Unversioned") || (!versioned && kind != "Versioned") {
+			l.items = append(l.items, p.only(packageSummary...))
+		}
 	}
 	if r.in.str("SortBy") == "Name" {
-		l.by = "ModelPackageGroupName"
+		l.by = "" // identities begin with the name
 	}
-	l.id = func(o obj) string {
-		return fmt.Sprintf("%s/%09.0f", strings.ToLower(o.str("ModelPackageGroupName")), o.num("ModelPackageVersion"))
-	}
+	name := func(o obj) string { return strings.ToLower(o.str("ModelPackageGroupName") + o.str("ModelPackageName")) }
+	l.id = func(o obj) string { return fmt.Sprintf("%s/%09.0f", name(o), o.num("ModelPackageVersion")) }
 	part, approval := strings.ToLower(r.in.str("NameContains")), r.in.str("ModelApprovalStatus")
 	l.keep = func(o obj) bool {
-		return strings.Contains(strings.ToLower(o.str("ModelPackageGroupName")), part) && (approval == "" || approval == o.str("ModelApprovalStatus")) &&
+		return strings.Contains(name(o), part) && (approval == "" || approval == o.str("ModelApprovalStatus")) &&
 			r.within("CreationTime", o)
 	}
 	items, token, err := r.page(l)
@@ -249,8 +277,11 @@ func batchDescribePackages(r *request) (obj, error) {
 	found, errs := obj{}, obj{}
 	for _, arn := range r.in.strings("ModelPackageArnList") {
 		p, err := r.modelPackage(arn)
+		if err != nil && !refused(err) {
+			return nil, err
+		}
 		if err != nil {
-			errs[arn] = obj{"ErrorCode": "ValidationException", "ErrorResponse": err.Error()}
+			errs[arn] = obj{"ErrorCode": "ValidationException", "ErrorResponse": message(err)}
 			continue
 		}
 		found[arn] = p.only(append(packageSummary, "InferenceSpecification", "ModelPackageRegistrationType")...)

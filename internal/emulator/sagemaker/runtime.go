@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 
@@ -18,6 +19,7 @@ import (
 type Invocation struct {
 	Region, Endpoint string
 	TargetVariant    string
+	Component        string // name of an inference component
 	ContentType      string
 	Body             []byte
 	Async            bool
@@ -30,6 +32,7 @@ type Answer struct {
 	ContentType string
 	Body        []byte
 	Output      string // where an asynchronous answer will be
+	Failure     string // where its failure will be, "" if nowhere
 }
 
 // served is everything about one invocation that the transaction finds out.
@@ -47,6 +50,12 @@ func (s *Service) Invoke(ctx context.Context, in Invocation) (*Answer, error) {
 	if len(in.Body) > maxBody {
 		return nil, &apiError{"ValidationError", "Request body exceeds the limit of 25 MB", 413}
 	}
+	if in.Component != "" {
+		return nil, &apiError{"ValidationError", "Inference Component Name header is not allowed for endpoints to which you dont plan to deploy inference components.", 400}
+	}
+	if in.Async && in.InputLocation == "" {
+		return nil, &apiError{"ValidationError", "1 validation error detected: Value null at 'inputLocation' failed to satisfy constraint: Member must not be null", 400}
+	}
 	var to served
 	err := s.o.Store.Do(ctx, func(tx *state.Tx) (err error) {
 		to, err = (&request{Service: s, tx: tx, region: in.Region, in: obj{}}).route(in)
@@ -55,6 +64,9 @@ func (s *Service) Invoke(ctx context.Context, in Invocation) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if in.Async {
+		return s.later(in, to)
+	}
 	body, err := s.answer(to, in.Body)
 	if err != nil {
 		return nil, err
@@ -62,12 +74,43 @@ func (s *Service) Invoke(ctx context.Context, in Invocation) (*Answer, error) {
 	if err := s.capture(in, to, body); err != nil {
 		return nil, err
 	}
-	answer := &Answer{Variant: to.variant, ContentType: "application/json", Body: body}
-	if in.Async {
-		answer.Output = strings.TrimSuffix(to.config.obj("AsyncInferenceConfig").obj("OutputConfig").str("S3OutputPath"), "/") + fmt.Sprintf("/%08d.out", to.number)
-		return answer, s.write(answer.Output, body)
+	return &Answer{Variant: to.variant, ContentType: "application/json", Body: body}, nil
+}
+
+// later answers an asynchronous request: by an object, at once.
+func (s *Service) later(in Invocation, to served) (*Answer, error) {
+	output := to.config.obj("AsyncInferenceConfig").obj("OutputConfig")
+	place := func(path string) string {
+		if path == "" {
+			return ""
+		}
+		return fmt.Sprintf("%s/%08d", strings.TrimSuffix(path, "/"), to.number)
 	}
-	return answer, nil
+	a := &Answer{Variant: to.variant, Output: place(output.str("S3OutputPath")) + ".out", Failure: place(output.str("S3FailurePath"))}
+	body, err := s.object(in.InputLocation)
+	if err == nil {
+		body, err = s.answer(to, body)
+	}
+	if err != nil { // accepted all the same; the failure shows in the failure path, if there is one
+		if a.Failure == "" {
+			return a, nil
+		}
+		return a, s.write(a.Failure, []byte("Unable to download the input at "+in.InputLocation+": "+err.Error()))
+	}
+	return a, s.write(a.Output, body)
+}
+
+func (s *Service) object(uri string) ([]byte, error) {
+	bucket, key, ok := strings.Cut(strings.TrimPrefix(uri, "s3://"), "/")
+	if !ok || s.o.Artifact == nil {
+		return nil, fmt.Errorf("%s is not an S3 object", uri)
+	}
+	r, err := s.o.Artifact(bucket, key)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return io.ReadAll(io.LimitReader(r, maxBody))
 }
 
 // route picks a variant and counts the request for it.
@@ -146,9 +189,9 @@ func (r *request) describeServed(v *variant) (served, error) {
 	if err != nil {
 		return to, nil // the record was deleted; instances go on serving
 	}
-	container := m.obj("PrimaryContainer")
-	if container == nil && len(m.list("Containers")) > 0 {
-		container = m.list("Containers")[0]
+	container := obj{}
+	if all := containersOf(m); len(all) > 0 {
+		container = all[0]
 	}
 	to.model = v.Model
 	if arn := container.str("ModelPackageName"); arn != "" {
@@ -162,10 +205,7 @@ func (r *request) describeServed(v *variant) (served, error) {
 			container = containers[0]
 		}
 	}
-	to.artifact = container.str("ModelDataUrl")
-	if to.artifact == "" {
-		to.artifact = container.obj("ModelDataSource").obj("S3DataSource").str("S3Uri")
-	}
+	to.artifact = dataOf(container)
 	if to.digest == "" {
 		to.digest = digestPattern.FindString(to.artifact)
 	}

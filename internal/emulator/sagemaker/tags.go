@@ -11,7 +11,7 @@ import (
 var tagHandlers = map[string]handler{"AddTags": addTags, "ListTags": listTags, "DeleteTags": deleteTags}
 
 // tagged are the kinds of ARN that carry tags, and where their things are kept.
-var tagged = map[string]string{"model-package-group": "group", "model": "model", "endpoint-config": "config", "endpoint": "endpoint"}
+var tagged = map[string]string{"model-package-group": "group", "model-package": "package", "model": "model", "endpoint-config": "config", "endpoint": "endpoint"}
 
 // putTags stores the Tags of a creation.
 func (r *request) putTags(arn string) error {
@@ -42,7 +42,7 @@ func (r *request) taggedARN() (string, error) {
 		return "", invalid("Invalid resource ARN: %s", arn)
 	}
 	kind, name, _ := strings.Cut(parts[5], "/")
-	if kind == "model-package" {
+	if kind == "model-package" && strings.Contains(name, "/") {
 		return "", invalid("Tagging is not supported for versioned model packages. Tag the model package group instead.")
 	}
 	where, ok := tagged[kind]

@@ -9,8 +9,11 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"math"
 	"regexp"
-	"sort"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -34,7 +37,7 @@ type shape struct {
 	Key      string            `json:"k"`
 	Value    string            `json:"v"`
 
-	pattern *regexp.Regexp // nil if there is none, or none that RE2 can express
+	pattern *pattern // nil if there is none
 }
 
 // serviceModel is one API's operations and types.
@@ -56,24 +59,64 @@ var models = sync.OnceValue(func() map[string]*serviceModel {
 	for _, m := range all {
 		for _, s := range m.Shapes {
 			if s.Pattern != "" {
-				// A pattern holds for the whole value. Look-ahead, which RE2 lacks, is left unchecked.
-				s.pattern, _ = regexp.Compile("^(?:" + s.Pattern + ")$")
+				s.pattern = compile(s.Pattern)
 			}
 		}
 	}
 	return all
 })
 
+// pattern is a regular expression of a service model. They are Java's, and RE2
+// has no look-around: what must not begin a value is an expression of its own.
+type pattern struct{ must, mustNot *regexp.Regexp }
+
+// lookAhead is a negative look-ahead at the very beginning.
+var lookAhead = regexp.MustCompile(`^\(\?!((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*)\)`)
+
+// toRE2 are the ways in which the models' expressions differ from RE2's.
+var toRE2 = strings.NewReplacer(
+	`\uD800\uDC00-\uDBFF\uDFFF`, `\x{10000}-\x{10FFFF}`, // a surrogate pair is one character here
+	`\p{Print}`, `[[:print:]]`,
+	`[a-zA-Z0-9]([a-zA-Z0-9-]){0,62})(?<!-)`, `[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)`,
+	`*)${1,128}`, `*)`, `*)${1,256}`, `*)`, // lengths are checked by min and max
+)
+
+var (
+	unicodeEscape = regexp.MustCompile(`\\u([0-9a-fA-F]{4})`)
+	manyTimes     = regexp.MustCompile(`\{[01],\d{4,}\}`) // RE2 counts to 1000; max says the same
+)
+
+// compile panics on an expression that it cannot check: one must not pass as if
+// it were fulfilled.
+func compile(text string) *pattern {
+	text = unicodeEscape.ReplaceAllString(toRE2.Replace(text), `\x{$1}`)
+	text = manyTimes.ReplaceAllStringFunc(text, func(m string) string { return map[byte]string{'0': "*", '1': "+"}[m[1]] })
+	p := &pattern{}
+	if m := lookAhead.FindStringSubmatch(text); m != nil {
+		text = strings.TrimPrefix(text, m[0])
+		p.mustNot = regexp.MustCompile("^(?:" + m[1] + ")")
+	}
+	p.must = regexp.MustCompile("^(?:" + text + ")$") // holds for the whole value
+	return p
+}
+
+func (p *pattern) match(text string) bool {
+	return p == nil || (p.must.MatchString(text) && (p.mustNot == nil || !p.mustNot.MatchString(text)))
+}
+
 // validate checks a request against the service model, and words what it finds
-// as AWS does.
+// as AWS does: a member of another type cannot be read at all, everything else
+// that is wrong is listed.
 func validate(service, operation string, request obj) *apiError {
 	m := models()[service]
-	name, ok := m.Operations[operation]
-	if !ok {
+	if m == nil || m.Operations[operation] == "" {
 		return &apiError{"UnknownOperationException", "The requested operation is not recognized by the service.", 400}
 	}
 	v := &validator{model: m}
-	v.check("", name, map[string]any(request))
+	v.check("", m.Operations[operation], map[string]any(request))
+	if v.unreadable != "" {
+		return &apiError{"SerializationException", v.unreadable, 400}
+	}
 	if len(v.found) == 0 {
 		return nil
 	}
@@ -85,55 +128,103 @@ func validate(service, operation string, request obj) *apiError {
 }
 
 type validator struct {
-	model *serviceModel
-	found []string
+	model      *serviceModel
+	found      []string
+	unreadable string
 }
 
 func (v *validator) fail(path string, value any, constraint string) {
-	text := "null"
-	if value != nil {
-		text = fmt.Sprintf("'%v'", value)
-	}
-	v.found = append(v.found, fmt.Sprintf("Value %s at '%s' failed to satisfy constraint: %s", text, path, constraint))
+	v.found = append(v.found, fmt.Sprintf("Value %s at '%s' failed to satisfy constraint: %s", show(value), path, constraint))
 }
 
+// show writes a value as AWS does.
+func show(value any) string {
+	if value == nil {
+		return "null"
+	}
+	return "'" + plain(value) + "'"
+}
+
+func plain(value any) string {
+	var parts []string
+	switch x := value.(type) {
+	case []any:
+		for _, item := range x {
+			parts = append(parts, plain(item))
+		}
+		return "[" + strings.Join(parts, ", ") + "]"
+	case map[string]any:
+		for _, key := range slices.Sorted(maps.Keys(x)) {
+			parts = append(parts, key+"="+plain(x[key]))
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	case float64:
+		return strconv.FormatFloat(x, 'f', -1, 64)
+	}
+	return fmt.Sprint(value)
+}
+
+// check walks a value. A value of the wrong type is noted in unreadable.
 func (v *validator) check(path, name string, value any) {
 	s := v.model.Shapes[name]
-	switch s.Type {
-	case "structure":
-		v.structure(path, s, value)
-	case "list":
-		v.list(path, s, value)
-	case "map":
-		v.mapping(path, s, value)
-	case "string":
-		v.text(path, s, value)
-	case "integer", "long", "float", "double":
-		v.number(path, s, value)
-	case "boolean":
-		if _, ok := value.(bool); !ok {
-			v.fail(path, value, "Member must be a boolean")
+	switch x := value.(type) {
+	case map[string]any:
+		switch s.Type {
+		case "structure":
+			v.structure(path, s, x)
+		case "map":
+			v.mapping(path, s, x)
+		default:
+			v.unreadable = "Start of structure or map found where not expected."
+		}
+	case []any:
+		if s.Type != "list" {
+			v.unreadable = "Start of list found where not expected"
+			return
+		}
+		v.list(path, s, x)
+	default:
+		if v.readable(s, value) {
+			for _, constraint := range s.broken(value) {
+				v.fail(path, value, constraint)
+			}
 		}
 	}
 }
 
-func (v *validator) structure(path string, s *shape, value any) {
-	members, ok := value.(map[string]any)
-	if !ok {
-		v.fail(path, value, "Member must be a structure")
-		return
+// kinds are the words for what JSON can hold, and for what a member wants.
+var kinds = map[string]string{"string": "String", "integer": "Integer", "long": "Long", "float": "Float", "double": "Double", "boolean": "Boolean",
+	"timestamp": "Date", "list": "List", "map": "Map", "structure": "Structure"}
+
+func (v *validator) readable(s *shape, value any) bool {
+	ok, token := false, "NULL_VALUE"
+	switch x := value.(type) {
+	case string:
+		ok, token = s.Type == "string", "STRING_VALUE"
+	case bool:
+		ok, token = s.Type == "boolean", strings.ToUpper(strconv.FormatBool(x))+"_VALUE"
+	case float64:
+		token = "NUMBER_VALUE"
+		switch s.Type {
+		case "integer", "long":
+			ok = x == math.Trunc(x)
+		case "float", "double", "timestamp":
+			ok = true
+		}
 	}
+	if !ok {
+		v.unreadable = token + " can not be converted to a " + kinds[s.Type]
+	}
+	return ok
+}
+
+func (v *validator) structure(path string, s *shape, members map[string]any) {
 	for _, name := range s.Required {
 		if members[name] == nil {
 			v.fail(join(path, lower(name)), nil, "Member must not be null")
 		}
 	}
-	names := make([]string, 0, len(members))
-	for name := range members {
-		names = append(names, name)
-	}
-	sort.Strings(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(members)) {
 		// AWS ignores members that it does not know.
 		if target, known := s.Members[name]; known && members[name] != nil {
 			v.check(join(path, lower(name)), target, members[name])
@@ -141,72 +232,89 @@ func (v *validator) structure(path string, s *shape, value any) {
 	}
 }
 
-func (v *validator) list(path string, s *shape, value any) {
-	items, ok := value.([]any)
-	if !ok {
-		v.fail(path, value, "Member must be a list")
-		return
+func (v *validator) list(path string, s *shape, items []any) {
+	for _, constraint := range s.length(len(items)) {
+		v.fail(path, items, constraint)
 	}
-	v.length(path, s, value, len(items))
+	element := v.model.Shapes[s.Element]
+	broken := false
 	for i, item := range items {
-		v.check(fmt.Sprintf("%s.%d.member", path, i+1), s.Element, item)
-	}
-}
-
-func (v *validator) mapping(path string, s *shape, value any) {
-	entries, ok := value.(map[string]any)
-	if !ok {
-		v.fail(path, value, "Member must be a map")
-		return
-	}
-	v.length(path, s, value, len(entries))
-	for key, item := range entries {
-		v.check(path+"."+key+".key", s.Key, key)
-		v.check(path+"."+key+".value", s.Value, item)
-	}
-}
-
-func (v *validator) length(path string, s *shape, value any, n int) {
-	if s.Min != nil && float64(n) < *s.Min {
-		v.fail(path, value, fmt.Sprintf("Member must have length greater than or equal to %g", *s.Min))
-	}
-	if s.Max != nil && float64(n) > *s.Max {
-		v.fail(path, value, fmt.Sprintf("Member must have length less than or equal to %g", *s.Max))
-	}
-}
-
-func (v *validator) text(path string, s *shape, value any) {
-	text, ok := value.(string)
-	if !ok {
-		v.fail(path, value, "Member must be a string")
-		return
-	}
-	v.length(path, s, value, utf8.RuneCountInString(text))
-	if s.pattern != nil && !s.pattern.MatchString(text) {
-		v.fail(path, value, "Member must satisfy regular expression pattern: "+s.Pattern)
-	}
-	if len(s.Enum) > 0 {
-		for _, allowed := range s.Enum {
-			if text == allowed {
-				return
-			}
+		switch item.(type) {
+		case map[string]any, []any:
+			v.check(fmt.Sprintf("%s.%d.member", path, i+1), s.Element, item)
+		default:
+			broken = v.readable(element, item) && len(element.broken(item)) > 0 || broken
 		}
-		v.fail(path, value, "Member must satisfy enum value set: ["+strings.Join(s.Enum, ", ")+"]")
+	}
+	if broken {
+		v.fail(path, items, "Member must satisfy constraint: ["+strings.Join(element.constraints(), ", ")+"]")
 	}
 }
 
-func (v *validator) number(path string, s *shape, value any) {
-	n, ok := value.(float64)
-	if !ok {
-		v.fail(path, value, "Member must be a number")
-		return
+func (v *validator) mapping(path string, s *shape, entries map[string]any) {
+	for _, constraint := range s.length(len(entries)) {
+		v.fail(path, entries, constraint)
+	}
+	key, value := v.model.Shapes[s.Key], v.model.Shapes[s.Value]
+	brokenKey, brokenValue := false, false
+	for k, item := range entries {
+		brokenKey = len(key.broken(k)) > 0 || brokenKey
+		if _, scalar := item.(string); scalar || item == nil {
+			brokenValue = v.readable(value, item) && len(value.broken(item)) > 0 || brokenValue
+		} else {
+			v.check(path+"."+k+".member", s.Value, item)
+		}
+	}
+	if brokenKey {
+		v.fail(path, entries, "Map keys must satisfy constraint: ["+strings.Join(key.constraints(), ", ")+"]")
+	}
+	if brokenValue {
+		v.fail(path, entries, "Map value must satisfy constraint: ["+strings.Join(value.constraints(), ", ")+"]")
+	}
+}
+
+// broken are the constraints that a scalar does not satisfy.
+func (s *shape) broken(value any) []string {
+	switch x := value.(type) {
+	case string:
+		broken := s.length(utf8.RuneCountInString(x))
+		if !s.pattern.match(x) {
+			broken = append(broken, "Member must satisfy regular expression pattern: "+s.Pattern)
+		}
+		if len(s.Enum) > 0 && !slices.Contains(s.Enum, x) {
+			broken = append(broken, "Member must satisfy enum value set: ["+strings.Join(s.Enum, ", ")+"]")
+		}
+		return broken
+	case float64:
+		return s.bounds("value", x)
+	}
+	return nil
+}
+
+func (s *shape) length(n int) []string { return s.bounds("length", float64(n)) }
+
+func (s *shape) bounds(what string, n float64) []string {
+	var broken []string
+	if s.Max != nil && n > *s.Max {
+		broken = append(broken, fmt.Sprintf("Member must have %s less than or equal to %.0f", what, *s.Max))
 	}
 	if s.Min != nil && n < *s.Min {
-		v.fail(path, value, fmt.Sprintf("Member must have value greater than or equal to %g", *s.Min))
+		broken = append(broken, fmt.Sprintf("Member must have %s greater than or equal to %.0f", what, *s.Min))
 	}
-	if s.Max != nil && n > *s.Max {
-		v.fail(path, value, fmt.Sprintf("Member must have value less than or equal to %g", *s.Max))
+	return broken
+}
+
+// constraints are all constraints of a string.
+func (s *shape) constraints() []string {
+	all := s.bounds("length", math.Inf(1))
+	all = append(all, s.bounds("length", math.Inf(-1))...)
+	if s.Pattern != "" {
+		all = append(all, "Member must satisfy regular expression pattern: "+s.Pattern)
 	}
+	if len(s.Enum) > 0 {
+		all = append(all, "Member must satisfy enum value set: ["+strings.Join(s.Enum, ", ")+"]")
+	}
+	return all
 }
 
 func join(path, name string) string {

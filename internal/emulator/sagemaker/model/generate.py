@@ -29,6 +29,7 @@ SERVICES = {
         DeleteScalingPolicy PutScheduledAction DescribeScheduledActions DeleteScheduledAction TagResource UntagResource
         ListTagsForResource"""),
     "monitoring": ("cloudwatch/2010-08-01", "PutMetricAlarm DescribeAlarms DeleteAlarms SetAlarmState"),
+    "sts": ("sts/2011-06-15", "AssumeRole AssumeRoleWithWebIdentity GetCallerIdentity"),
 }
 # Fields that newer releases of the service have and this botocore may not.
 NEWER = {"ProductionVariantInstanceType": ["ml.g7.%dxlarge" % n for n in (2, 4, 8, 12, 24, 48)]}
