@@ -48,6 +48,7 @@ func (r *modelResource) Read(ctx context.Context, req resource.ReadRequest, resp
 	if report(&resp.Diagnostics, doing, err) {
 		return
 	}
+	identify(ctx, resp.Identity, key, &resp.Diagnostics)
 	seen, err := cloud.ObserveModel(ctx, key, memory.Known)
 	if mlerr.Is(err, mlerr.NotFound) {
 		resp.State.RemoveResource(ctx)
@@ -57,7 +58,6 @@ func (r *modelResource) Read(ctx context.Context, req resource.ReadRequest, resp
 		return
 	}
 	resp.State.Raw = rawOf(r.schema, r.refreshed(cloud, state, seen))
-	identify(ctx, resp.Identity, key, &resp.Diagnostics)
 	r.platforms.remember(ctx, resp.Private, seen, &resp.Diagnostics)
 }
 
