@@ -210,10 +210,15 @@ func checkScaling(path string, s *driver.Scaling, unknown driver.Unknown) error 
 			all.Add(mlerr.New(mlerr.InvalidArgument, "the target of metric %s must be more than 0", m.Type).At("%s.metrics", path))
 		}
 	}
+	names := map[string]bool{}
 	for _, sch := range s.Schedules {
-		if sch.Min > sch.Max {
-			all.Add(mlerr.New(mlerr.InvalidArgument, "min (%d) of schedule %s is more than its max (%d)", sch.Min, sch.Name, sch.Max).At("%s.schedules", path))
+		switch {
+		case names[sch.Name]:
+			all.Add(mlerr.New(mlerr.InvalidArgument, "two schedules are called %s", sch.Name).At("%s.schedules", path))
+		case sch.Min < 0 || sch.Min > sch.Max:
+			all.Add(mlerr.New(mlerr.InvalidArgument, "schedule %s goes from %d to %d replicas", sch.Name, sch.Min, sch.Max).At("%s.schedules", path))
 		}
+		names[sch.Name] = true
 	}
 	return all.Err()
 }

@@ -110,10 +110,12 @@ func (r *converger) take(ctx context.Context, s step, reason func() string) erro
 	a := r.attempts[key]
 	if a != nil {
 		switch {
-		case a.changed, a.times > 1:
+		case a.changed:
 			return r.unmet(s, reason())
 		case r.c.clock.Now().Sub(a.at) < visibility:
 			return r.pause(ctx, s.name)
+		case a.times > 1:
+			return r.unmet(s, reason())
 		}
 	} else {
 		a = &attempt{}
