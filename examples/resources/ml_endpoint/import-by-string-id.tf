@@ -1,0 +1,4 @@
+import {
+  to = ml_endpoint.fraud
+  id = "sagemaker/eu-west-1/fraud"
+}

@@ -1,0 +1,4 @@
+import {
+  to = ml_model.fraud
+  id = "sagemaker/eu-west-1/fraud"
+}
