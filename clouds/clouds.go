@@ -9,7 +9,7 @@ package clouds
 
 import (
 	"context"
-	"strings"
+	"maps"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -102,15 +102,11 @@ func (c *Cloud) withLabels(own map[string]string) map[string]string {
 		return nil
 	}
 	all := make(map[string]string, len(c.labels)+len(own))
-	for k, v := range c.labels {
-		all[k] = v
-	}
-	for k, v := range own {
-		all[k] = v
-	}
+	maps.Copy(all, c.labels)
+	maps.Copy(all, own)
 	return all
 }
 
 func article(k driver.Key, kind driver.Kind) string {
-	return strings.Join([]string{string(kind), k.ID()}, " ")
+	return string(kind) + " " + k.ID()
 }

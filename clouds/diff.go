@@ -96,7 +96,7 @@ func (c *Cloud) Replaces(before, after *driver.EndpointSpec) []string {
 
 // lookup finds the value at a dotted path; nil if it is not there.
 func lookup(v any, path string) any {
-	for _, name := range strings.Split(path, ".") {
+	for name := range strings.SplitSeq(path, ".") {
 		object, ok := v.(map[string]any)
 		if !ok {
 			return nil

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
@@ -213,7 +214,7 @@ func (r *endpointRun) observe(ctx context.Context) (*driver.EndpointState, error
 	}
 	seen, err := r.c.driver.ObserveEndpoint(ctx, r.spec.Key, nil)
 	if mlerr.Is(err, mlerr.NotFound) {
-		return nil, nil
+		return nil, nil //nolint:nilnil // absent
 	}
 	return seen, err
 }
@@ -243,7 +244,7 @@ func (c *Cloud) DestroyEndpoint(ctx context.Context, key driver.Key, how How) er
 	next := func(ctx context.Context) (step, error) {
 		now, err := c.driver.ObserveEndpoint(ctx, key, nil)
 		if mlerr.Is(err, mlerr.NotFound) {
-			return c.sweepGone(ctx, r, seen, key)
+			return c.sweepGone(ctx, r, key)
 		}
 		if err != nil {
 			return step{}, mlerr.Annotate(err, "cannot read %s", r.what)
@@ -267,7 +268,7 @@ func (c *Cloud) DestroyEndpoint(ctx context.Context, key driver.Key, how How) er
 }
 
 // sweepGone removes what an endpoint that is gone has left behind.
-func (c *Cloud) sweepGone(ctx context.Context, r *converger, seen *driver.EndpointState, key driver.Key) (step, error) {
+func (c *Cloud) sweepGone(ctx context.Context, r *converger, key driver.Key) (step, error) {
 	leftovers, err := c.driver.EndpointLeftovers(ctx, key)
 	if err != nil {
 		return step{}, mlerr.Annotate(err, "cannot look for what %s left behind", r.what)
@@ -279,11 +280,11 @@ func (c *Cloud) sweepGone(ctx context.Context, r *converger, seen *driver.Endpoi
 }
 
 func sweepStep(c *Cloud, key driver.Key, leftovers []driver.Leftover) step {
-	aim := ""
+	var aim strings.Builder
 	for _, l := range leftovers {
-		aim += l.Kind + " " + l.Name + ", "
+		aim.WriteString(l.Kind + " " + l.Name + ", ")
 	}
-	return step{name: "remove what is no longer needed", aim: aim,
+	return step{name: "remove what is no longer needed", aim: aim.String(),
 		do: func(ctx context.Context) error { return c.driver.Sweep(ctx, key, leftovers) }}
 }
 

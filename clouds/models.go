@@ -164,19 +164,18 @@ func (r *modelRun) plan() (step, error) {
 		return step{name: "create", aim: "present", do: func(ctx context.Context) error { return d.CreateModel(ctx, spec) }}, nil
 	}
 	newest := seen.Newest()
-	if newest != nil && newest.Is(spec) {
-		switch newest.Phase {
-		case driver.Changing, driver.Deleting:
-			return step{name: "wait until version " + newest.Version + " is registered", wait: true}, nil
-		case driver.Failed:
-			if r.begun["publish a version"] {
-				return step{}, mlerr.New(mlerr.Failed, "%s: version %s could not be registered: %s", r.what, newest.Version, orUnsaid(newest.Reason))
-			}
-			// The failed one goes afterwards: a version published after the same
-			// predecessor would be taken for a repetition of it.
-			return r.publishStep(), nil
+	if newest == nil || !newest.Is(spec) {
+		return r.publishStep(), nil
+	}
+	switch newest.Phase {
+	case driver.Changing, driver.Deleting:
+		return step{name: "wait until version " + newest.Version + " is registered", wait: true}, nil
+	case driver.Failed:
+		if r.begun["publish a version"] {
+			return step{}, mlerr.New(mlerr.Failed, "%s: version %s could not be registered: %s", r.what, newest.Version, orUnsaid(newest.Reason))
 		}
-	} else {
+		// The failed one goes afterwards: a version published after the same
+		// predecessor would be taken for a repetition of it.
 		return r.publishStep(), nil
 	}
 	if !r.versionEqual(newest) {
@@ -284,8 +283,8 @@ func (c *Cloud) DestroyModel(ctx context.Context, key driver.Key, limit time.Dur
 		if err != nil {
 			return step{}, mlerr.Annotate(err, "cannot read %s", r.what)
 		}
-		for i := range seen.Versions {
-			v := &seen.Versions[i]
+		if len(seen.Versions) > 0 {
+			v := &seen.Versions[0]
 			ref := driver.VersionRef{Key: key, Version: v.Version}
 			switch {
 			case seen.Marks.Owned && !v.Owned && !v.Adopted:

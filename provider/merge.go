@@ -4,6 +4,7 @@
 package provider
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
@@ -121,5 +122,5 @@ func (m members) keep(name string, earlier members, same bool) {
 func same(a, b any) bool {
 	x, errA := json.Marshal(a)
 	y, errB := json.Marshal(b)
-	return errA == nil && errB == nil && string(x) == string(y)
+	return errA == nil && errB == nil && bytes.Equal(x, y)
 }

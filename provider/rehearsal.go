@@ -61,7 +61,7 @@ func (r *rehearsal) sagemaker(c *sagemaker.Config) error {
 	}
 	staging, err := url.Parse(c.StagingURI)
 	if err != nil || staging.Host == "" {
-		return nil // which Open refuses, with the attribute's path
+		return nil //nolint:nilerr // Open refuses it, with the attribute's path
 	}
 	return s3.EnsureBucket(filepath.Join(r.dir, "s3"), staging.Host)
 }

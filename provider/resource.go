@@ -5,6 +5,7 @@ package provider
 
 import (
 	"context"
+	"maps"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -132,9 +133,7 @@ func mapOf(o types.Object, name string) map[string]string {
 // copyOf is the attributes of an object, free to change.
 func copyOf(o types.Object) members {
 	all := make(members, len(o.Attributes()))
-	for name, v := range o.Attributes() {
-		all[name] = v
-	}
+	maps.Copy(all, o.Attributes())
 	return all
 }
 

@@ -3,7 +3,10 @@
 
 package driver
 
-import "path"
+import (
+	"path"
+	"slices"
+)
 
 // Features says, as data, what a platform can do. A new driver starts from
 // "supports everything" and adds its gaps one by one: each is refused at plan
@@ -56,7 +59,7 @@ type Use struct{ Path, Value string }
 func (f *Features) Gap(u Use) *Gap {
 	for i := range f.Gaps {
 		g := &f.Gaps[i]
-		if match(g.Path, u.Path) && (len(g.Values) == 0 || contains(g.Values, u.Value)) {
+		if match(g.Path, u.Path) && (len(g.Values) == 0 || slices.Contains(g.Values, u.Value)) {
 			return g
 		}
 	}
@@ -77,13 +80,4 @@ func slashed(s string) string {
 		}
 	}
 	return string(b)
-}
-
-func contains(all []string, s string) bool {
-	for _, a := range all {
-		if a == s {
-			return true
-		}
-	}
-	return false
 }

@@ -20,8 +20,6 @@ type act struct {
 	prepare func(t *testing.T, h Harness, p *process)
 	// run does the act; again is true when an earlier run was cut off.
 	run func(t *testing.T, h Harness, p *process) error
-	// left is what exists in the end.
-	left func(t *testing.T, h Harness, p *process)
 }
 
 // testCutOff ends the process at every call of every act, before the call and
@@ -151,14 +149,14 @@ func acts() []act {
 		{name: "scale", prepare: serving, run: func(t *testing.T, h Harness, p *process) error {
 			return serve(t, h, p, "1", driver.Scaling{Min: 2, Max: 2}, false)
 		}},
-		{name: "destroy endpoint", prepare: serving, run: func(t *testing.T, h Harness, p *process) error {
+		{name: "destroy endpoint", prepare: serving, run: func(_ *testing.T, h Harness, p *process) error {
 			key, err := p.Key(p.Features().Platform, h.Location(), "fraud")
 			if err != nil {
 				return err
 			}
 			return p.DestroyEndpoint(p.ctx, key, clouds.How{Limit: limit})
 		}},
-		{name: "destroy model", prepare: two, run: func(t *testing.T, h Harness, p *process) error {
+		{name: "destroy model", prepare: two, run: func(_ *testing.T, h Harness, p *process) error {
 			key, err := p.Key(p.Features().Platform, h.Location(), "fraud")
 			if err != nil {
 				return err

@@ -54,7 +54,7 @@ func (d *Driver) call(name string, effect func() error) error {
 	return err
 }
 
-// Features: everything that the reference platform does.
+// Features says what the reference platform does: nearly everything.
 func (d *Driver) Features() *driver.Features {
 	return &driver.Features{Platform: d.platform, TestBeforeTraffic: true, ArtifactSchemes: []string{"file", "mem"},
 		Gaps: []driver.Gap{{Path: "auth.mode", Values: []string{"mtls"}, Reason: "has no mutual TLS", Alternative: "Use auth.mode = \"iam\"."}}}

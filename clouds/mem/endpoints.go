@@ -165,7 +165,7 @@ func (d *Driver) Undeploy(_ context.Context, key driver.Key, id string) error {
 	})
 }
 
-// EndpointLeftovers: there are none, everything lives inside the endpoint.
+// EndpointLeftovers is empty: everything lives inside the endpoint.
 func (d *Driver) EndpointLeftovers(context.Context, driver.Key) ([]driver.Leftover, error) {
 	return nil, nil
 }

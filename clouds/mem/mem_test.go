@@ -80,7 +80,7 @@ func (h *harness) Drift(_ *testing.T, k driver.Key, deployment string, d drivert
 	})
 }
 
-func (h *harness) Replicas(t *testing.T, k driver.Key, deployment string) int {
+func (h *harness) Replicas(_ *testing.T, k driver.Key, deployment string) int {
 	n := 0
 	h.platform.Edit(k, func(s *driver.EndpointState) {
 		for i := range s.Deployments {

@@ -26,8 +26,9 @@ func main() {
 	source := flag.String("configuration", "examples/quickstart", "the configuration to apply")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, *provider, *source); err != nil {
+	err := run(ctx, *provider, *source)
+	stop()
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "\ndemo failed: %v\n", err)
 		os.Exit(1)
 	}

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -29,12 +30,12 @@ type answer struct {
 
 // open serves what terraform left in stateDir, as "terraform-provider-ml
 // rehearse" does, and hands its address to use.
-func open(stateDir string, use func(cfg aws.Config) error) error {
+func open(stateDir string, use func(cfg aws.Config) error) (err error) {
 	server, err := emulator.Start(emulator.Options{StateDir: stateDir})
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	defer func() { err = errors.Join(err, server.Close()) }()
 	return use(aws.Config{
 		Region:       "eu-west-1",
 		BaseEndpoint: aws.String(server.Endpoints()["sagemaker"]),

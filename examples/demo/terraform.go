@@ -30,7 +30,7 @@ type terraform struct {
 // newTerraform finds terraform on PATH, or installs it next to dir.
 func newTerraform(ctx context.Context, dir, provider string) (*terraform, error) {
 	cache := filepath.Join(filepath.Dir(dir), "terraform")
-	if err := os.MkdirAll(cache, 0o755); err != nil {
+	if err := os.MkdirAll(cache, 0o700); err != nil {
 		return nil, err
 	}
 	least := version.MustConstraints(version.NewConstraint(">= 1.5.0"))

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -116,8 +117,8 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// CodeOf returns the outermost known code in err's chain. Cancelled and expired
-// contexts are Canceled and Timeout; nil and foreign errors are Unknown.
+// CodeOf returns the outermost known code in err's chain. Contexts that were
+// canceled or have expired are Canceled and Timeout; nil and foreign errors are Unknown.
 func CodeOf(err error) Code {
 	for e := err; e != nil; {
 		var m *Error
@@ -144,12 +145,7 @@ func Is(err error, codes ...Code) bool {
 		return false
 	}
 	got := CodeOf(err)
-	for _, c := range codes {
-		if got == c {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(codes, got)
 }
 
 // Hint returns the innermost hint in err's chain: the one nearest to the cause
@@ -214,7 +210,7 @@ func Split(err error) []error {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only a direct join is taken apart
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // only a direct join
 		var all []error
 		for _, e := range joined.Unwrap() {
 			all = append(all, Split(e)...)

@@ -41,7 +41,6 @@ type image struct {
 	repository string
 	cpu, gpu   string // "" if there is none
 	arm        string // CPU tag for arm64
-	armRepo    string // repository of it, if another
 	builtin    bool
 	layout     string
 	directory  string
@@ -136,10 +135,13 @@ var cuda = regexp.MustCompile(`-cu(\d{3})\b`)
 // container that cannot start and writes no log.
 func InferenceAMI(image string) string {
 	m := cuda.FindStringSubmatch(image)
-	switch {
-	case m == nil || m[1] <= "124":
+	if m == nil {
 		return ""
-	case m[1] < "130":
+	}
+	switch version := m[1]; {
+	case version <= "124":
+		return ""
+	case version < "130":
 		return "al2-ami-sagemaker-inference-gpu-3-1"
 	}
 	return "al2023-ami-sagemaker-inference-gpu-4-1"
