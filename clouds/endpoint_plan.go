@@ -24,7 +24,7 @@ func (r *endpointRun) plan() (step, error) {
 		return step{name: "wait for the deletion of its predecessor", wait: true}, nil
 	case seen.Phase == driver.Changing:
 		return step{name: "wait until it is ready", wait: true}, nil
-	case seen.Phase == driver.Failed && seen.Repair == "":
+	case seen.Phase == driver.Failed && (seen.Repair == "" || (r.begun["deploy"] && r.failure == nil)):
 		return r.planFailed()
 	}
 	if f.DeployWhole {

@@ -5,6 +5,8 @@ package sagemaker
 
 import (
 	"context"
+	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -26,12 +28,36 @@ type variantScaling struct {
 }
 
 func (v *variantScaling) hasWake(variant string) bool {
-	for _, p := range v.policies {
-		if aws.ToString(p.PolicyName) == wakeName(variant) && p.PolicyType == aastypes.PolicyTypeStepScaling {
-			return true
+	return slices.ContainsFunc(v.policies, func(p aastypes.ScalingPolicy) bool { return isWake(&p, variant) })
+}
+
+func isWake(p *aastypes.ScalingPolicy, variant string) bool {
+	return aws.ToString(p.PolicyName) == wakeName(variant) && p.PolicyType == aastypes.PolicyTypeStepScaling
+}
+
+// wokenByOthers reports whether somebody else's step policy may bring the variant
+// up from zero.
+func (v *variantScaling) wokenByOthers(variant string) bool {
+	return slices.ContainsFunc(v.policies, func(p aastypes.ScalingPolicy) bool {
+		return p.PolicyType == aastypes.PolicyTypeStepScaling && !isWake(&p, variant)
+	})
+}
+
+// foreign names a policy or an action that the configuration language cannot say,
+// or is "".
+func (v *variantScaling) foreign(variant string) string {
+	for i := range v.policies {
+		p := &v.policies[i]
+		if _, ok := (gauge{variant: variant}).metricType(p); !ok && !isWake(p, variant) {
+			return "the scaling policy " + aws.ToString(p.PolicyName)
 		}
 	}
-	return false
+	for i := range v.actions {
+		if _, ok := schedule(&v.actions[i]); !ok {
+			return "the scheduled action " + aws.ToString(v.actions[i].ScheduledActionName)
+		}
+	}
+	return ""
 }
 
 // targets reads which of the resources are registered.
@@ -82,6 +108,9 @@ func (r *region) policies(ctx context.Context, id *string) (map[string][]aastype
 				found[aws.ToString(p.ResourceId)] = append(found[aws.ToString(p.ResourceId)], p)
 			}
 		}
+	}
+	for _, all := range found { // the service promises no order, and the cooldowns are those of the first
+		sort.Slice(all, func(i, j int) bool { return aws.ToString(all[i].PolicyName) < aws.ToString(all[j].PolicyName) })
 	}
 	return found, nil
 }
@@ -180,18 +209,18 @@ type accountScaling struct {
 	hidden   bool // the credentials may not look
 }
 
-type scalingCache struct {
+type recentReads struct {
 	mu   sync.Mutex
-	read map[string]scalingRead
+	read map[string]recentRead
 }
 
-type scalingRead struct {
+type recentRead struct {
 	at  time.Time
 	all any
 }
 
 // forget drops what was read before a change of our own.
-func (c *scalingCache) forget() {
+func (c *recentReads) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.read = nil
@@ -200,9 +229,9 @@ func (c *scalingCache) forget() {
 // coalesce runs read once for all that ask within the window.
 func coalesce[T any](ctx context.Context, r *region, now func() time.Time, name string, read func(context.Context) (T, error)) (T, error) {
 	var none T
-	r.scaling.mu.Lock()
-	last, ok := r.scaling.read[name]
-	r.scaling.mu.Unlock()
+	r.recent.mu.Lock()
+	last, ok := r.recent.read[name]
+	r.recent.mu.Unlock()
 	if ok && now().Sub(last.at) < scalingWindow {
 		return last.all.(T), nil
 	}
@@ -211,12 +240,12 @@ func coalesce[T any](ctx context.Context, r *region, now func() time.Time, name 
 		defer cancel()
 		all, err := read(ctx)
 		if err == nil {
-			r.scaling.mu.Lock()
-			defer r.scaling.mu.Unlock()
-			if r.scaling.read == nil {
-				r.scaling.read = map[string]scalingRead{}
+			r.recent.mu.Lock()
+			defer r.recent.mu.Unlock()
+			if r.recent.read == nil {
+				r.recent.read = map[string]recentRead{}
 			}
-			r.scaling.read[name] = scalingRead{now(), all}
+			r.recent.read[name] = recentRead{now(), all}
 		}
 		return all, err
 	})

@@ -55,13 +55,13 @@ func (r *region) blueprint(ctx context.Context, spec *driver.EndpointSpec, live 
 		if err != nil {
 			return nil, err
 		}
-		modelName, err := r.modelFor(ctx, b, spec, dep, registered)
+		modelName, err := r.modelFor(ctx, b, spec, dep, registered, live)
 		if err != nil {
 			return nil, err
 		}
 		v := variant(spec, dep, modelName, initial, liveVariant(live, dep.Name))
 		accelerate(&v, dep, registered)
-		if dep.Mirror > 0 {
+		if dep.Mirror > 0 || (dep.Traffic == 0 && isShadow(live, dep.Name)) {
 			v.InitialVariantWeight = aws.Float32(float32(dep.Mirror))
 			config.ShadowProductionVariants = append(config.ShadowProductionVariants, v)
 			continue
@@ -146,10 +146,11 @@ func (r *region) buildsOf(ctx context.Context, dep *driver.Deployment) (*sm.Desc
 
 // modelFor adds the Model that binds a version to role and network, and returns
 // its name.
-func (r *region) modelFor(ctx context.Context, b *blueprint, spec *driver.EndpointSpec, dep *driver.Deployment, registered *sm.DescribeModelPackageOutput) (string, error) {
+func (r *region) modelFor(ctx context.Context, b *blueprint, spec *driver.EndpointSpec, dep *driver.Deployment,
+	registered *sm.DescribeModelPackageOutput, live *sm.DescribeEndpointConfigOutput) (string, error) {
 	if native := dep.Model.Native; native != "" {
 		_, name, _ := strings.Cut(native, ":model/")
-		return name, r.fits(ctx, spec, dep, name)
+		return name, r.fits(ctx, spec, dep, name, live)
 	}
 	id, err := r.packageARN(ctx, dep.Model)
 	if err != nil {
@@ -175,8 +176,9 @@ func (r *region) modelFor(ctx context.Context, b *blueprint, spec *driver.Endpoi
 }
 
 // fits refuses settings that a model made by hand does not have: they belong to
-// the Model, and that one is not ours to make again.
-func (r *region) fits(ctx context.Context, spec *driver.EndpointSpec, dep *driver.Deployment, name string) error {
+// the Model, and that one is not ours to make again. One that serves already, in
+// an endpoint whose settings stay, keeps what it has.
+func (r *region) fits(ctx context.Context, spec *driver.EndpointSpec, dep *driver.Deployment, name string, live *sm.DescribeEndpointConfigOutput) error {
 	m, err := r.model(ctx, name)
 	if err != nil {
 		return err
@@ -186,6 +188,15 @@ func (r *region) fits(ctx context.Context, spec *driver.EndpointSpec, dep *drive
 	path := have.differs(want)
 	if path == "" {
 		return nil
+	}
+	if v := liveVariant(live, dep.Name); v != nil && aws.ToString(v.ModelName) == name {
+		shown, err := r.model(ctx, modelsOf(live)[0]) // whose settings are the endpoint's
+		if err != nil {
+			return err
+		}
+		if settingsOf(shown).differs(want) == "" {
+			return nil
+		}
 	}
 	return mlerr.New(mlerr.InvalidArgument, "deployment %s serves the model %s, which was made with another %s", dep.Name, name, path).At("%s", path).
 		WithHint("Set %s to what that model has, or register the model as an ml_model and serve its version", path)
@@ -237,7 +248,7 @@ func carryOver(v, old *types.ProductionVariant) {
 	if aws.ToBool(old.EnableSSMAccess) {
 		v.EnableSSMAccess = old.EnableSSMAccess
 	}
-	if old.InstanceType != v.InstanceType {
+	if instanceTypeOf(old) != string(v.InstanceType) {
 		return // what follows belongs to the kind of machine
 	}
 	v.VolumeSizeInGB, v.InferenceAmiVersion, v.CapacityReservationConfig = old.VolumeSizeInGB, old.InferenceAmiVersion, old.CapacityReservationConfig
@@ -258,6 +269,13 @@ func liveVariant(live *sm.DescribeEndpointConfigOutput, name string) *types.Prod
 		}
 	}
 	return nil
+}
+
+// isShadow reports whether a variant is a shadow, even if it is sent nothing now.
+func isShadow(live *sm.DescribeEndpointConfigOutput, name string) bool {
+	return live != nil && slices.ContainsFunc(live.ShadowProductionVariants, func(v types.ProductionVariant) bool {
+		return aws.ToString(v.VariantName) == name
+	})
 }
 
 // loadingSeconds is how long a model may take to download and to load on an
@@ -327,8 +345,8 @@ func captureConfig(s *driver.Settings, live *sm.DescribeEndpointConfigOutput) *t
 	if live != nil && live.DataCaptureConfig != nil && aws.ToString(live.DataCaptureConfig.DestinationS3Uri) == s.Capture.Destination {
 		old := live.DataCaptureConfig
 		c.CaptureContentTypeHeader = old.CaptureContentTypeHeader
-		if c.KmsKeyId == nil && aws.ToString(old.KmsKeyId) != aws.ToString(live.KmsKeyId) {
-			c.KmsKeyId = old.KmsKeyId // a key of its own, which no attribute manages
+		if aws.ToString(live.KmsKeyId) == s.Encryption.Key || aws.ToString(old.KmsKeyId) != aws.ToString(live.KmsKeyId) && s.Encryption.Key == "" {
+			c.KmsKeyId = old.KmsKeyId // it may have a key of its own, or none, which no attribute manages
 		}
 	}
 	return c

@@ -190,7 +190,7 @@ func TestConfigurationRoundTrip(t *testing.T) {
 		now: &sm.DescribeEndpointOutput{EndpointName: aws.String("fraud"), EndpointArn: aws.String("arn:x"), EndpointStatus: types.EndpointStatusInService,
 			EndpointConfigName: b.config.EndpointConfigName, ProductionVariants: planned(config.ProductionVariants), ShadowProductionVariants: planned(config.ShadowProductionVariants)}}
 	for _, m := range b.models {
-		read.models[*m.ModelName] = &sm.DescribeModelOutput{ModelName: m.ModelName, PrimaryContainer: m.PrimaryContainer,
+		read.models[*m.ModelName] = &sm.DescribeModelOutput{ModelName: m.ModelName, ModelArn: aws.String("arn:aws:sagemaker:eu-west-1:123456789012:model/x"), PrimaryContainer: m.PrimaryContainer,
 			VpcConfig: m.VpcConfig, ExecutionRoleArn: m.ExecutionRoleArn, EnableNetworkIsolation: m.EnableNetworkIsolation}
 	}
 	state := testDriver(t).state(offline(), spec.Key, read)

@@ -73,21 +73,33 @@ func containerOf(m *sm.DescribeModelOutput) *types.ContainerDefinition {
 }
 
 // packageOf is the ARN of the registry's version that a Model is made of, or "".
+// Nothing else may be in the Model that ours would not have, and the registry must
+// be this account's: a version_id says neither.
 func packageOf(m *sm.DescribeModelOutput) string {
-	id := aws.ToString(containerOf(m).ModelPackageName)
+	c := containerOf(m)
+	id := aws.ToString(c.ModelPackageName)
 	a, err := arn.Parse(id)
 	if parts := strings.Split(a.Resource, "/"); err != nil || len(parts) != 3 || parts[0] != "model-package" {
 		return "" // model-package/<group>/<version> is the form of versions
+	}
+	own, err := arn.Parse(aws.ToString(m.ModelArn))
+	if err != nil || a.AccountID != own.AccountID || a.Region != own.Region {
+		return ""
+	}
+	build := aws.ToString(c.InferenceSpecificationName)
+	if build != buildDefault && build != buildGPU && build != buildARM || c.ImageConfig != nil || len(c.AdditionalModelDataSources) > 0 {
+		return ""
 	}
 	return id
 }
 
 // served reads off a Model which version it is, and the environment over it. A
-// Model that is not made of a version is named by its ARN, and then its
-// environment is part of what it is.
-func (r *region) served(key driver.Key, m *sm.DescribeModelOutput) (driver.VersionRef, map[string]string) {
+// Model that is not made of a version, or with another role or network than the
+// endpoint shows, is named by its ARN, and then its environment is part of what it
+// is.
+func (r *region) served(key driver.Key, m *sm.DescribeModelOutput, shown modelSettings) (driver.VersionRef, map[string]string) {
 	id := packageOf(m)
-	if id == "" {
+	if id == "" || settingsOf(m).differs(shown) != "" {
 		return driver.VersionRef{Native: aws.ToString(m.ModelArn)}, nil
 	}
 	name, ok := r.groupOf(path.Dir(id))

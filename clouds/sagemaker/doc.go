@@ -20,8 +20,8 @@
 //	  DeleteEndpointConfig, DeleteModel, DeleteModelPackage,
 //	  DeleteModelPackageGroup, DeleteTags, DescribeEndpoint,
 //	  DescribeEndpointConfig, DescribeModel, DescribeModelPackage,
-//	  DescribeModelPackageGroup, ListEndpointConfigs, ListModelPackages,
-//	  ListModels, ListTags, UpdateEndpoint, UpdateEndpointWeightsAndCapacities,
+//	  DescribeModelPackageGroup, ListEndpointConfigs, ListEndpoints,
+//	  ListModelPackages, ListModels, ListTags, UpdateEndpoint, UpdateEndpointWeightsAndCapacities,
 //	  UpdateModelPackage
 //	SageMaker Runtime (sagemaker): InvokeEndpoint
 //	Application Auto Scaling (application-autoscaling): DeleteScalingPolicy,
@@ -35,8 +35,9 @@
 // and the cloudwatch actions that Application Auto Scaling makes for its own
 // policies; a KMS key kms:CreateGrant and kms:DescribeKey; artifacts
 // s3:GetObject and s3:ListBucket where they are, s3:PutObject and
-// s3:AbortMultipartUpload where they are staged. ListEndpointConfigs and
-// ListModels have no resource-level permissions: without them nothing fails, and
-// what an interrupted run left behind stays. Without any of Application Auto
+// s3:AbortMultipartUpload where they are staged. ListEndpointConfigs, ListEndpoints
+// and ListModels have no resource-level permissions: without them nothing fails,
+// what an interrupted run left behind stays, and a version that an endpoint serves
+// is not seen to be served. Without any of Application Auto
 // Scaling's, endpoints of fixed size work.
 package sagemaker

@@ -5,6 +5,7 @@ package sagemaker
 
 import (
 	"context"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sm "github.com/aws/aws-sdk-go-v2/service/sagemaker"
@@ -120,6 +121,9 @@ func (d *sagemaker) Deploy(ctx context.Context, spec *driver.EndpointSpec, seen 
 	if err != nil {
 		return err
 	}
+	if stands(spec, seen) {
+		return r.redeclare(ctx, spec, seen)
+	}
 	live, err := r.config(ctx, aws.ToString(now.EndpointConfigName))
 	if err != nil && !mlerr.Is(err, mlerr.NotFound) {
 		return err
@@ -152,23 +156,26 @@ func (r *region) goOver(ctx context.Context, spec *driver.EndpointSpec, seen *dr
 		return err
 	}
 	if live == nil {
-		// An update is refused while the configuration in use does not exist, so
-		// the wanted content takes its place for as long as the update lasts.
-		stand := *b.config
-		stand.EndpointConfigName = now.EndpointConfigName
-		if err := r.makeConfig(ctx, spec.Key.Name, &stand); err != nil {
+		if err := r.standIn(ctx, spec.Key.Name, now, b.config); err != nil {
 			return err
 		}
 	}
-	if differs := declare(&spec.Settings); !same(differs, declare(&seen.Settings)) {
-		if err := r.renote(ctx, *now.EndpointArn, tagDeclared, differs); err != nil {
-			return err
-		}
+	if err := r.redeclare(ctx, spec, seen); err != nil {
+		return err
 	}
 	if *b.config.EndpointConfigName == *now.EndpointConfigName {
 		return nil // it stands on the right things again
 	}
 	if err := r.makeConfig(ctx, spec.Key.Name, b.config); err != nil {
+		return err
+	}
+	if spec.SmokeTest != nil && !seen.Marks.Untested {
+		// Before the update: whoever finds it done must know that it is not tested.
+		if err := r.mark(ctx, *now.EndpointArn, tagUntested, "true"); err != nil {
+			return err
+		}
+	}
+	if err := r.spare(ctx, spec.Key.Name, t.retyped); err != nil {
 		return err
 	}
 	if err := r.release(ctx, now, t.released); err != nil {
@@ -183,7 +190,52 @@ func (r *region) goOver(ctx context.Context, spec *driver.EndpointSpec, seen *dr
 		in.ExcludeRetainedVariantProperties = []types.VariantProperty{{VariantPropertyType: types.VariantPropertyTypeDesiredWeight}}
 	}
 	_, err := r.clients.sm.UpdateEndpoint(ctx, in)
+	r.recent.forget()
 	return invisible(failed(err, "update the endpoint %s", spec.Key.Name))
+}
+
+// stands reports whether an endpoint already stands on what spec wants, so that
+// only what is kept in notes can differ. Names are no measure: those of an
+// adopted endpoint are not ours.
+func stands(spec *driver.EndpointSpec, seen *driver.EndpointState) bool {
+	if seen.Repair != "" || len(spec.Deployments) != len(seen.Deployments) {
+		return false
+	}
+	have, want := seen.Settings, spec.Settings
+	have.Auth.Invokers, have.RequestTimeout, have.Network.Access = want.Auth.Invokers, want.RequestTimeout, want.Network.Access
+	if !same(have, want) {
+		return false
+	}
+	for i := range spec.Deployments {
+		w, h := &spec.Deployments[i], &seen.Deployments[i] // both sorted by name
+		if w.Name != h.Name || w.Model != h.Model || w.Mirror != h.Mirror || w.Compute.Resolved() != h.Compute.Resolved() || !sameLabels(w.Env, h.Env) {
+			return false
+		}
+	}
+	return true
+}
+
+// redeclare writes what SageMaker has no field for into the endpoint's note.
+func (r *region) redeclare(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState) error {
+	wanted := declare(&spec.Settings)
+	if same(wanted, declare(&seen.Settings)) {
+		return nil
+	}
+	return r.renote(ctx, seen.NativeID, tagDeclared, wanted)
+}
+
+// standIn puts the wanted content in the place of the configuration in use, which
+// somebody deleted: an update is refused while it does not exist. Under a name
+// that is not one of ours it would not be found again, so it is noted.
+func (r *region) standIn(ctx context.Context, endpoint string, now *sm.DescribeEndpointOutput, wanted *sm.CreateEndpointConfigInput) error {
+	stand := *wanted
+	stand.EndpointConfigName = now.EndpointConfigName
+	if form, _ := computedNames(endpoint); !form.match(*stand.EndpointConfigName) {
+		if err := r.mark(ctx, *now.EndpointArn, tagStandIn, *stand.EndpointConfigName); err != nil {
+			return err
+		}
+	}
+	return r.makeConfig(ctx, endpoint, &stand)
 }
 
 // missing leaves out the models that the endpoint stands on already.
@@ -247,7 +299,16 @@ func (d *sagemaker) SetLabels(ctx context.Context, spec *driver.EndpointSpec, se
 			return err
 		}
 	}
-	return r.retag(ctx, seen.NativeID, endpointTags(spec, false))
+	have, err := r.tags(ctx, seen.NativeID)
+	if err != nil {
+		return err
+	}
+	want := endpointTags(spec, false)
+	standIn := driver.Leftover{Kind: leftoverConfig, Name: have[tagStandIn]}
+	if slices.Contains(seen.Leftovers, standIn) {
+		want[tagStandIn] = standIn.Name // until it has been swept
+	}
+	return r.changeTags(ctx, seen.NativeID, have, want)
 }
 
 // relabelOwned sets the tags of the configuration in use and its models, where
@@ -314,5 +375,6 @@ func (d *sagemaker) DeleteEndpoint(ctx context.Context, seen *driver.EndpointSta
 		return err
 	}
 	_, err = r.clients.sm.DeleteEndpoint(ctx, &sm.DeleteEndpointInput{EndpointName: &seen.Key.Name})
+	r.recent.forget()
 	return gone(failed(err, "delete the endpoint %s", seen.Key.Name))
 }

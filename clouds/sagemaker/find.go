@@ -121,19 +121,35 @@ func (d *sagemaker) ObserveEndpoint(ctx context.Context, key driver.Key, known *
 	if err != nil {
 		return nil, err
 	}
-	if known != nil && known.Memo != "" && known.Memo == aws.ToString(now.EndpointConfigName) && now.EndpointStatus == types.EndpointStatusInService &&
-		known.Repair == "" && !known.Marks.Incomplete {
+	key.Name = aws.ToString(now.EndpointName) // an import by ARN gives it in lower case
+	if known != nil && finished(known) && known.Memo == aws.ToString(now.EndpointConfigName) && now.EndpointStatus == types.EndpointStatusInService {
 		return d.refresh(ctx, r, key, now, known)
 	}
-	read, err := d.read(ctx, r, key, now, known == nil)
+	read, err := d.read(ctx, r, key, now)
 	if err != nil {
 		return nil, err
+	}
+	if components(read.config) {
+		return nil, mlerr.New(mlerr.Unsupported, "sagemaker's endpoint %s hosts inference components, which this provider does not manage", key.Name).
+			WithHint("Manage it with the tool that made it, or make an ml_endpoint of another name that serves the models themselves")
 	}
 	return d.state(r, key, read), nil
 }
 
+// finished reports whether what is known was complete, so that only what moves
+// by itself can have changed since.
+func finished(known *driver.EndpointState) bool {
+	return known.Memo != "" && known.Repair == "" && known.Marks == driver.Marks{Owned: known.Marks.Owned} && len(known.Leftovers) == 0
+}
+
+// components reports whether a configuration is for inference components: its
+// variants have no model.
+func components(c *sm.DescribeEndpointConfigOutput) bool {
+	return c != nil && slices.ContainsFunc(c.ProductionVariants, func(v types.ProductionVariant) bool { return aws.ToString(v.ModelName) == "" })
+}
+
 // read makes the calls of a full observation, independent ones at once.
-func (d *sagemaker) read(ctx context.Context, r *region, key driver.Key, now *sm.DescribeEndpointOutput, leftovers bool) (*reading, error) {
+func (d *sagemaker) read(ctx context.Context, r *region, key driver.Key, now *sm.DescribeEndpointOutput) (*reading, error) {
 	read := &reading{now: now, models: map[string]*sm.DescribeModelOutput{}, asleep: map[string]bool{}}
 	settled := endpointPhase(now.EndpointStatus) != driver.Changing && endpointPhase(now.EndpointStatus) != driver.Deleting
 	group, gctx := errgroup.WithContext(ctx)
@@ -162,13 +178,13 @@ func (d *sagemaker) read(ctx context.Context, r *region, key driver.Key, now *sm
 			if err != nil && !mlerr.Is(err, mlerr.PermissionDenied) {
 				return nil, err
 			}
-			read.asleep[variant] = err == nil && (!there || !s.hasWake(variant))
+			read.asleep[variant] = err == nil && (!there || !s.hasWake(variant)) && !s.wokenByOthers(variant)
 		}
 	}
-	if leftovers && settled {
+	if settled {
 		// What a transition refers to cannot be told, so then nothing is left over.
 		var err error
-		read.leftovers, err = d.leftovers(ctx, r, key, references(now, read.config))
+		read.leftovers, err = d.leftovers(ctx, r, key, references(now, read.config), read.tags[tagStandIn])
 		return read, err
 	}
 	return read, nil
@@ -273,7 +289,8 @@ func (r *region) deployment(key driver.Key, read *reading, s *driver.EndpointSta
 	if config != nil {
 		dep.Compute.InstanceType = instanceTypeOf(config)
 		if m := read.models[aws.ToString(config.ModelName)]; m != nil {
-			dep.Model, dep.Env = r.served(key, m)
+			dep.Model, dep.Env = r.served(key, m, modelSettings{s.Settings.SageMaker.ExecutionRoleARN, s.Settings.SageMaker.NetworkIsolation,
+				s.Settings.Network.Subnets, s.Settings.Network.SecurityGroups})
 		}
 	}
 	if v.DesiredServerlessConfig != nil || v.CurrentServerlessConfig != nil || (config != nil && config.ServerlessConfig != nil) {
@@ -290,7 +307,7 @@ func (r *region) deployment(key driver.Key, read *reading, s *driver.EndpointSta
 	}
 	g := gauge{key.Name, name, dep.Compute.InstanceType, read.now.AsyncInferenceConfig != nil}
 	dep.Scaling = g.scaling(read.scaling[name], desired, bounds)
-	if read.asleep[name] && dep.Scaling.Min == 0 {
+	if s.Marks.Owned && read.asleep[name] && dep.Scaling.Min == 0 {
 		dep.Scaling.Min = 1 // without its alarm it never leaves zero, so it does not have what was wanted
 	}
 	return dep
@@ -356,7 +373,7 @@ func (d *sagemaker) refresh(ctx context.Context, r *region, key driver.Key, now 
 			return err
 		})
 	}
-	if len(known.Labels) > 0 {
+	if len(known.Labels) > 0 && !automatic { // autoscaling takes the second of two calls
 		group.Go(func() (err error) {
 			tags, err = r.tags(gctx, s.NativeID)
 			return err

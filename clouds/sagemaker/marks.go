@@ -25,6 +25,9 @@ const (
 	tagManagedBy   = "ml:managed-by"
 	tagResource    = "ml:resource"
 	tagIncomplete  = "ml:incomplete"
+	tagUntested    = "ml:untested"
+	tagAdopted     = "ml:adopted"
+	tagStandIn     = "ml:stand-in"
 	tagDescription = "ml:description"
 	tagAlias       = "ml:alias:"
 	tagDeclared    = "ml:declared"
@@ -48,7 +51,8 @@ func marked(name string, incomplete bool) map[string]string {
 // on something else does not make it ours.
 func marksIn(tags map[string]string, name string) driver.Marks {
 	owned := tags[tagManagedBy] == managedBy && strings.EqualFold(tags[tagResource], name)
-	return driver.Marks{Owned: owned, Incomplete: owned && tags[tagIncomplete] == "true"}
+	// An endpoint that was adopted can be untested without being marked as ours.
+	return driver.Marks{Owned: owned, Incomplete: owned && tags[tagIncomplete] == "true", Untested: tags[tagUntested] == "true"}
 }
 
 // labelsIn are the tags that are neither ours nor the platform's; nil if none.
@@ -186,6 +190,12 @@ func (r *region) tags(ctx context.Context, resource string) (map[string]string, 
 	return tags, nil
 }
 
+// mark sets one tag of a resource.
+func (r *region) mark(ctx context.Context, resource, key, value string) error {
+	_, err := r.clients.sm.AddTags(ctx, &sm.AddTagsInput{ResourceArn: &resource, Tags: tagList(map[string]string{key: value})})
+	return failed(err, "mark %s", resource)
+}
+
 // retag makes all tags of a resource what is wanted. The platform's own stay.
 func (r *region) retag(ctx context.Context, resource string, want map[string]string) error {
 	have, err := r.tags(ctx, resource)
@@ -225,13 +235,17 @@ func (r *region) changeTags(ctx context.Context, resource string, have, want map
 		}
 	}
 	sort.Strings(surplus)
-	// Removing comes first, because both together may exceed the limit of 50;
-	// the mark of an unfinished creation goes last, because it ends it.
-	last := false
-	if i := sort.SearchStrings(surplus, tagIncomplete); i < len(surplus) && surplus[i] == tagIncomplete {
-		surplus, last = append(surplus[:i], surplus[i+1:]...), true
+	// Removing comes first, because both together may exceed the limit of 50; the
+	// marks of what is not finished go last, because that ends it.
+	first, last := []string{}, []string{}
+	for _, k := range surplus {
+		if k == tagIncomplete || k == tagUntested {
+			last = append(last, k)
+		} else {
+			first = append(first, k)
+		}
 	}
-	if err := r.untag(ctx, resource, surplus); err != nil {
+	if err := r.untag(ctx, resource, first); err != nil {
 		return err
 	}
 	if len(changed) > 0 {
@@ -240,10 +254,7 @@ func (r *region) changeTags(ctx context.Context, resource string, have, want map
 			return failed(err, "set the tags of %s", resource)
 		}
 	}
-	if last {
-		return r.untag(ctx, resource, []string{tagIncomplete})
-	}
-	return nil
+	return r.untag(ctx, resource, last)
 }
 
 func (r *region) untag(ctx context.Context, resource string, keys []string) error {

@@ -81,30 +81,36 @@ func (g gauge) tracking(m driver.Metric, s *driver.Scaling) *aastypes.TargetTrac
 
 // metric translates a policy back. ok is false for what the configuration
 // language cannot say; such a policy is left alone.
-func (g gauge) metric(p *aastypes.ScalingPolicy) (m driver.Metric, ok bool) {
+func (g gauge) metric(p *aastypes.ScalingPolicy) (driver.Metric, bool) {
+	kind, ok := g.metricType(p)
+	factor := g.factor(kind)
+	if !ok || factor == 0 {
+		return driver.Metric{}, false
+	}
+	return driver.Metric{Type: kind, Target: math.Round(*p.TargetTrackingScalingPolicyConfiguration.TargetValue/factor*1e6) / 1e6}, true
+}
+
+// metricType is what a policy watches; ok is false for what the language cannot
+// say, such as a policy that only scales out.
+func (g gauge) metricType(p *aastypes.ScalingPolicy) (kind driver.MetricType, ok bool) {
 	c := p.TargetTrackingScalingPolicyConfiguration
 	if c == nil || c.TargetValue == nil || aws.ToBool(c.DisableScaleIn) {
-		return m, false
+		return "", false
 	}
 	switch pre, own := c.PredefinedMetricSpecification, c.CustomizedMetricSpecification; {
 	case pre != nil:
-		m.Type = map[aastypes.MetricType]driver.MetricType{
+		kind = map[aastypes.MetricType]driver.MetricType{
 			aastypes.MetricTypeSageMakerVariantInvocationsPerInstance:                   driver.MetricRequests,
 			aastypes.MetricTypeSageMakerVariantConcurrentRequestsPerModelHighResolution: driver.MetricConcurrency,
 		}[pre.PredefinedMetricType]
 	case own != nil && own.Statistic == aastypes.MetricStatisticAverage && len(own.Metrics) == 0:
-		m.Type = map[string]driver.MetricType{
+		kind = map[string]driver.MetricType{
 			namespaceInstance + metricCPU: driver.MetricCPU, namespaceInstance + metricMemory: driver.MetricMemory,
 			namespaceInstance + metricGPU: driver.MetricGPU, namespaceInvocation + metricLatency: driver.MetricLatency,
 			namespaceInvocation + metricBacklog: driver.MetricConcurrency,
 		}[aws.ToString(own.Namespace)+aws.ToString(own.MetricName)]
 	}
-	factor := g.factor(m.Type)
-	if m.Type == "" || factor == 0 {
-		return driver.Metric{}, false
-	}
-	m.Target = math.Round(*c.TargetValue/factor*1e6) / 1e6
-	return m, true
+	return kind, kind != ""
 }
 
 // factor is how many of the platform's units one of ours is. CPU and GPU

@@ -27,7 +27,7 @@ var (
 const (
 	maxName        = 63
 	maxDescription = 1024
-	modelReserved  = 3 // managed-by, resource and incomplete
+	modelReserved  = 4 // managed-by, resource, incomplete and adopted
 )
 
 // The container contract of SageMaker
@@ -74,7 +74,7 @@ func checkModelTags(spec *driver.ModelSpec) error {
 				WithHint("Use letters, digits, spaces and _ . : / = + - @, at most %d", maxTagKey-len(tagAlias)))
 		}
 	}
-	if n := len(groupTags(spec, "1", true)); n > maxTags {
+	if n := len(groupTags(spec, "1", true)) + 1; n > maxTags { // and one for what was adopted
 		all.Add(mlerr.New(mlerr.InvalidArgument, "labels, aliases and description need %d tags, and a model package group has at most %d", n, maxTags).
 			At("labels").WithHint("Use fewer labels or aliases, or a shorter description"))
 	}
@@ -204,13 +204,21 @@ func (r *region) group(ctx context.Context, name string) (*sm.DescribeModelPacka
 	return out, nil
 }
 
-// UpdateModel makes the group's tags what spec says.
+// UpdateModel makes the group's tags what spec says. Of a group that it so adopts
+// it notes up to which version there was something, because versions themselves
+// cannot be marked.
 func (d *sagemaker) UpdateModel(ctx context.Context, spec *driver.ModelSpec, seen *driver.ModelState, current string) error {
 	r, err := d.at(ctx, spec.Key.Location)
 	if err != nil {
 		return err
 	}
-	return r.retag(ctx, seen.NativeID, groupTags(spec, current, false))
+	tags := groupTags(spec, current, false)
+	for i := range seen.Versions {
+		if v := &seen.Versions[i]; v.Adopted || (!seen.Marks.Owned && !v.Owned) {
+			tags[tagAdopted] = v.Version // ascending
+		}
+	}
+	return r.retag(ctx, seen.NativeID, tags)
 }
 
 // DeleteModel removes the group.

@@ -187,9 +187,9 @@ type region struct {
 	prefix string            // "arn:aws:sagemaker:eu-west-1:123456789012:", once an answer has shown it
 	groups map[string]string // "<prefix>model-package/<group>" by the group's name
 
-	shared  singleflight.Group // account-wide reads that many refreshes share
-	scaling scalingCache
-	fixed   immutables
+	shared singleflight.Group // account-wide reads that many refreshes share
+	recent recentReads
+	fixed  immutables
 }
 
 // at returns the clients of a key's region.

@@ -112,9 +112,27 @@ func (d *sagemaker) PublishVersion(ctx context.Context, spec *driver.ModelSpec, 
 	if spec.EncryptionKey != "" {
 		in.SecurityConfig = &types.ModelPackageSecurityConfig{KmsKeyId: &spec.EncryptionKey}
 	}
-	_, err = r.clients.sm.CreateModelPackage(ctx, in)
-	// Only the group is referred to, and it was seen a moment ago.
-	return invisible(failed(err, "register a version of %s", spec.Key.Name))
+	return r.publish(ctx, in)
+}
+
+// publish makes the package. A token outlives the version that was made with it:
+// after somebody deleted that one, the service would return it for ever. Then one
+// more is made with a token that follows from it, and no third.
+func (r *region) publish(ctx context.Context, in *sm.CreateModelPackageInput) error {
+	var err error
+	for range 2 {
+		var out *sm.CreateModelPackageOutput
+		if out, err = r.clients.sm.CreateModelPackage(ctx, in); err != nil {
+			err = failed(err, "register a version of %s", *in.ModelPackageGroupName)
+			break
+		}
+		if _, err = r.describePackage(ctx, aws.ToString(out.ModelPackageArn)); !mlerr.Is(err, mlerr.NotFound) {
+			return err
+		}
+		in.ClientToken = aws.String(clientToken(*in.ClientToken, aws.ToString(out.ModelPackageArn)))
+	}
+	// What is referred to, the group, was seen a moment ago.
+	return invisible(err)
 }
 
 // clientToken is 36 characters, the longest that is allowed.

@@ -19,6 +19,7 @@ type transition struct {
 	retain   bool     // live counts of variants of the same name stay
 	counts   counts   // initial counts of the new configuration
 	released []string // variants to take from autoscaling first
+	retyped  []string // those of them that go back to it afterwards
 }
 
 // transitionTo decides. Without retain every variant starts at the count of the
@@ -42,7 +43,7 @@ func transitionTo(spec *driver.EndpointSpec, now *sm.DescribeEndpointOutput, liv
 		old := liveVariant(live, name)
 		changed := old != nil && (string(old.InstanceType) != dep.Compute.InstanceType || spec.Settings.SageMaker.Serverless != nil) && len(old.InstancePools) == 0
 		if changed {
-			t.released = append(t.released, name)
+			t.released, t.retyped = append(t.released, name), append(t.retyped, name)
 		}
 		if dep.Scaling.Automatic() && spec.Settings.SageMaker.Serverless == nil {
 			automatic, retyped = true, retyped || changed

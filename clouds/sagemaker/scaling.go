@@ -49,7 +49,7 @@ func (d *sagemaker) SetScaling(ctx context.Context, spec *driver.EndpointSpec, s
 	if i < 0 || spec.Settings.SageMaker.Serverless != nil {
 		return nil
 	}
-	defer r.scaling.forget()
+	defer r.recent.forget()
 	dep := &spec.Deployments[i]
 	if !dep.Scaling.Automatic() {
 		return r.fix(ctx, spec.Key.Name, dep)
@@ -95,23 +95,39 @@ func (r *region) autoscale(ctx context.Context, spec *driver.EndpointSpec, dep *
 	if err != nil {
 		return err
 	}
-	_, err = r.clients.scaling.RegisterScalableTarget(ctx, &aas.RegisterScalableTargetInput{
-		ServiceNamespace: scaledNamespace, ScalableDimension: scaledDimension, ResourceId: &id,
-		MinCapacity: aws.Int32(int32(dep.Scaling.Min)), MaxCapacity: aws.Int32(int32(dep.Scaling.Max)),
-	})
-	if err != nil {
-		return failed(err, "register deployment %s of %s for autoscaling", g.variant, g.endpoint)
+	// Zero comes last: until then a run that was cut off sees that something is missing.
+	wake := g.async && needsWake(&dep.Scaling)
+	first := dep.Scaling.Min
+	if wake && !now.hasWake(g.variant) {
+		first = max(1, first)
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	if err := r.register(ctx, g, id, first, dep.Scaling.Max); err != nil {
+		return err
+	}
+	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	r.putPolicies(ctx, group, g, id, &dep.Scaling, now)
-	r.putSchedules(ctx, group, id, &dep.Scaling, now)
-	if g.async && needsWake(&dep.Scaling) {
-		group.Go(func() error { return r.putWake(ctx, g, id) })
+	r.putPolicies(gctx, group, g, id, &dep.Scaling, now)
+	r.putSchedules(gctx, group, id, &dep.Scaling, now)
+	if wake {
+		group.Go(func() error { return r.putWake(gctx, g, id) })
 	} else if now.hasWake(g.variant) {
-		group.Go(func() error { return r.dropWake(ctx, g, id) })
+		group.Go(func() error { return r.dropWake(gctx, g, id) })
 	}
-	return invisible(group.Wait()) // a target just registered
+	if err := group.Wait(); err != nil {
+		return invisible(err) // a target just registered
+	}
+	if first == dep.Scaling.Min {
+		return nil
+	}
+	return r.register(ctx, g, id, dep.Scaling.Min, dep.Scaling.Max)
+}
+
+func (r *region) register(ctx context.Context, g gauge, id string, least, most int) error {
+	_, err := r.clients.scaling.RegisterScalableTarget(ctx, &aas.RegisterScalableTargetInput{
+		ServiceNamespace: scaledNamespace, ScalableDimension: scaledDimension, ResourceId: &id,
+		MinCapacity: aws.Int32(int32(least)), MaxCapacity: aws.Int32(int32(most)),
+	})
+	return failed(err, "register deployment %s of %s for autoscaling", g.variant, g.endpoint)
 }
 
 // putPolicies puts a policy a metric, under the name of one that already watches
@@ -232,6 +248,26 @@ func needsWake(s *driver.Scaling) bool {
 	return s.Min == 0 || slices.ContainsFunc(s.Schedules, func(sch driver.Schedule) bool { return sch.Min == 0 })
 }
 
+// spare refuses to take variants from autoscaling where policies or actions that
+// are not ours would go with the registration and could not be made again.
+func (r *region) spare(ctx context.Context, endpoint string, variants []string) error {
+	for _, v := range variants {
+		s, err := r.scalingOf(ctx, resourceID(endpoint, v))
+		if mlerr.Is(err, mlerr.PermissionDenied) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if name := s.foreign(v); name != "" {
+			return mlerr.New(mlerr.InUse, "deployment %s of %s is also scaled by %s, which this provider did not make and would have to delete", v, endpoint, name).
+				At("deployments.%s.compute.instance_type", v).
+				WithHint("SageMaker takes another instance type only without a scalable target. Delete %s, or keep the instance type", name)
+		}
+	}
+	return nil
+}
+
 // release takes variants from autoscaling: the service refuses to remove a
 // registered variant or to change its instance type. Their policies and actions
 // go with the registration, our alarms do not.
@@ -239,7 +275,7 @@ func (r *region) release(ctx context.Context, now *sm.DescribeEndpointOutput, va
 	if len(variants) == 0 {
 		return nil
 	}
-	defer r.scaling.forget()
+	defer r.recent.forget()
 	endpoint := aws.ToString(now.EndpointName)
 	ids := make([]string, len(variants))
 	for i, v := range variants {

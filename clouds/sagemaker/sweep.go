@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	sm "github.com/aws/aws-sdk-go-v2/service/sagemaker"
@@ -67,12 +66,13 @@ func (d *sagemaker) EndpointLeftovers(ctx context.Context, key driver.Key) ([]dr
 	if err != nil {
 		return nil, err
 	}
-	return d.leftovers(ctx, r, key, inUse{})
+	return d.leftovers(ctx, r, key, inUse{}, "")
 }
 
 // leftovers lists our configurations and Models that are not in use. Without the
-// permission to list, which nothing else needs, it finds none.
-func (d *sagemaker) leftovers(ctx context.Context, r *region, key driver.Key, use inUse) ([]driver.Leftover, error) {
+// permission to list, which nothing else needs, it finds none. standIn is a
+// configuration of ours under a foreign name, or "".
+func (d *sagemaker) leftovers(ctx context.Context, r *region, key driver.Key, use inUse, standIn string) ([]driver.Leftover, error) {
 	configForm, modelForm := computedNames(key.Name)
 	var configs, models []string
 	group, gctx := errgroup.WithContext(ctx)
@@ -91,6 +91,9 @@ func (d *sagemaker) leftovers(ctx context.Context, r *region, key driver.Key, us
 		return nil, err
 	}
 	var all []driver.Leftover
+	if standIn != "" && !slices.Contains(use.configs, standIn) {
+		all = append(all, driver.Leftover{Kind: leftoverConfig, Name: standIn})
+	}
 	for _, name := range configs {
 		if configForm.match(name) && !slices.Contains(use.configs, name) {
 			all = append(all, driver.Leftover{Kind: leftoverConfig, Name: name})
@@ -237,57 +240,4 @@ func (r *region) inUse(ctx context.Context, endpoint string) (inUse, error) {
 		use.models = append(use.models, modelsOf(config)...)
 	}
 	return use, nil
-}
-
-// servedBy names an endpoint that serves a version, or is "". Our Models of a
-// version carry its mark in their names; the endpoint is asked whether it really
-// refers to one, and the Model whether it really is that version.
-func (d *sagemaker) servedBy(ctx context.Context, r *region, ref driver.VersionRef, id string) (string, error) {
-	names, err := r.modelNames(ctx, versionMark(ref))
-	if mlerr.Is(err, mlerr.PermissionDenied) {
-		d.log.Warn("who serves the version is not looked for", "version", ref.String(), "error", err)
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	var mu sync.Mutex
-	by := ""
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	for _, name := range names {
-		group.Go(func() error {
-			endpoint, err := r.servedThrough(ctx, name, id)
-			mu.Lock()
-			defer mu.Unlock()
-			if endpoint != "" && (by == "" || endpoint < by) {
-				by = endpoint
-			}
-			return err
-		})
-	}
-	return by, group.Wait()
-}
-
-func (r *region) servedThrough(ctx context.Context, name, id string) (string, error) {
-	m, err := r.model(ctx, name)
-	if err != nil {
-		return "", gone(err)
-	}
-	if m.PrimaryContainer == nil || aws.ToString(m.PrimaryContainer.ModelPackageName) != id {
-		return "", nil
-	}
-	tags, err := r.tags(ctx, aws.ToString(m.ModelArn))
-	if err != nil {
-		return "", gone(err)
-	}
-	endpoint := tags[tagResource]
-	if tags[tagManagedBy] != managedBy || endpoint == "" {
-		return "", nil
-	}
-	use, err := r.inUse(ctx, endpoint)
-	if err != nil || !slices.Contains(use.models, name) {
-		return "", err
-	}
-	return endpoint, nil
 }

@@ -24,9 +24,8 @@ import (
 const parallel = 8
 
 // ObserveModel reads the group, its tags and its versions. With known it makes
-// one call when nothing that is known lives elsewhere: the list of versions
-// shows approval, status and our digest. Labels, aliases and description take
-// one more, metadata another.
+// one call, and takes labels, aliases, description and metadata as known: they
+// are read whenever something is applied, and would take one call each.
 func (d *sagemaker) ObserveModel(ctx context.Context, key driver.Key, known *driver.ModelState) (*driver.ModelState, error) {
 	r, err := d.at(ctx, key.Location)
 	if err != nil {
@@ -47,6 +46,7 @@ func (r *region) readModel(ctx context.Context, key driver.Key) (*driver.ModelSt
 	if err != nil {
 		return nil, err
 	}
+	key.Name = aws.ToString(group.ModelPackageGroupName) // an import by ARN gives it in lower case
 	state := &driver.ModelState{Key: key, NativeID: aws.ToString(group.ModelPackageGroupArn)}
 	var tags map[string]string
 	both, ctx2 := errgroup.WithContext(ctx)
@@ -57,7 +57,7 @@ func (r *region) readModel(ctx context.Context, key driver.Key) (*driver.ModelSt
 	both.Go(func() error {
 		summaries, err := r.packages(ctx2, key.Name)
 		if err == nil {
-			err = r.fillVersions(ctx2, state, summaries, nil, "")
+			err = r.fillVersions(ctx2, state, summaries, nil)
 		}
 		return err
 	})
@@ -71,45 +71,19 @@ func (r *region) readModel(ctx context.Context, key driver.Key) (*driver.ModelSt
 	return state, nil
 }
 
-// refreshModel confirms what is known. It returns nil when that does not do.
+// refreshModel confirms what is known with one call: the list shows which
+// versions there are, their status, their approval and our digest. It returns nil
+// when that does not do.
 func (r *region) refreshModel(ctx context.Context, key driver.Key, known *driver.ModelState) (*driver.ModelState, error) {
+	if known.Marks.Incomplete || known.Unfinished != "" {
+		return nil, nil //nolint:nilnil // read everything
+	}
 	summaries, err := r.packages(ctx, key.Name)
 	if err != nil || len(summaries) == 0 {
 		return nil, err
 	}
 	state := *known
-	var tags map[string]string
-	both, ctx2 := errgroup.WithContext(ctx)
-	both.Go(func() (err error) {
-		reread := ""
-		if newest := known.Newest(); newest != nil && len(newest.Metadata) > 0 {
-			reread = newest.Version
-		}
-		return r.fillVersions(ctx2, &state, summaries, known, reread)
-	})
-	if tagged(known) {
-		both.Go(func() (err error) {
-			tags, err = r.tags(ctx2, known.NativeID)
-			return err
-		})
-	}
-	if err := both.Wait(); err != nil {
-		return nil, err
-	}
-	if tags != nil {
-		applyTags(&state, tags)
-	}
-	return &state, nil
-}
-
-// tagged reports whether anything that is known lives in tags.
-func tagged(known *driver.ModelState) bool {
-	for i := range known.Versions {
-		if len(known.Versions[i].Aliases) > 0 {
-			return true
-		}
-	}
-	return len(known.Labels) > 0 || known.Description != "" || known.Marks.Incomplete
+	return &state, r.fillVersions(ctx, &state, summaries, known)
 }
 
 func applyTags(state *driver.ModelState, tags map[string]string) {
@@ -117,8 +91,12 @@ func applyTags(state *driver.ModelState, tags map[string]string) {
 	state.Labels = labelsIn(tags)
 	state.Description = unchunk(tags, tagDescription)
 	aliases := aliasesIn(tags)
+	adopted, _ := strconv.Atoi(tags[tagAdopted])
 	for i := range state.Versions {
 		v := &state.Versions[i]
+		if n, err := strconv.Atoi(v.Version); err == nil {
+			v.Adopted = !v.Owned && n <= adopted
+		}
 		v.Aliases = aliases[v.Version]
 		sort.Strings(v.Aliases)
 	}
@@ -148,16 +126,15 @@ func (r *region) packages(ctx context.Context, group string) ([]types.ModelPacka
 }
 
 // fillVersions reads each listed version that is not known; of a known one the
-// list shows all that can have changed, but for its metadata: the version
-// reread is read again because of those.
-func (r *region) fillVersions(ctx context.Context, state *driver.ModelState, summaries []types.ModelPackageSummary, known *driver.ModelState, reread string) error {
+// list shows all that can have changed, but for its metadata.
+func (r *region) fillVersions(ctx context.Context, state *driver.ModelState, summaries []types.ModelPackageSummary, known *driver.ModelState) error {
 	all, keys := make([]driver.Version, len(summaries)), make(map[string]string, len(summaries))
 	var mu sync.Mutex
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for i, s := range summaries {
 		number := strconv.Itoa(int(*s.ModelPackageVersion))
-		if v := confirmed(known, number, &s); v != nil && number != reread {
+		if v := confirmed(known, number, &s); v != nil {
 			all[i], keys[number] = *v, known.EncryptionKey
 			continue
 		}
@@ -271,6 +248,12 @@ func (d *sagemaker) DeleteVersion(ctx context.Context, ref driver.VersionRef) er
 		return gone(err)
 	}
 	by, err := d.servedBy(ctx, r, ref, id)
+	if err != nil {
+		return err
+	}
+	if by == "" {
+		by, err = d.servedByHand(ctx, r, id)
+	}
 	if err != nil {
 		return err
 	}
