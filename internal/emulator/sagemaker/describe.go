@@ -36,10 +36,7 @@ func describeEndpoint(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	out["ProductionVariants"] = production
-	if len(shadow) > 0 {
-		out["ShadowProductionVariants"] = shadow
-	}
+	setVariants(out, production, shadow)
 	if p := e.Pending; p != nil && p.Config != "" {
 		status := map[string]string{"create": "Creating", "update": "Updating"}[p.Kind]
 		if p.newShare(r.now()) > 0 {
@@ -49,9 +46,20 @@ func describeEndpoint(r *request) (obj, error) {
 		if err != nil {
 			return nil, err
 		}
-		out["PendingDeploymentSummary"] = obj{"EndpointConfigName": p.Config, "ProductionVariants": next, "ShadowProductionVariants": nextShadow, "StartTime": epoch(p.Began)}
+		summary := obj{"EndpointConfigName": p.Config, "StartTime": epoch(p.Began)}
+		setVariants(summary, next, nextShadow)
+		out["PendingDeploymentSummary"] = summary
 	}
 	return out, nil
+}
+
+func setVariants(out obj, production, shadow []any) {
+	if len(production) > 0 {
+		out["ProductionVariants"] = production
+	}
+	if len(shadow) > 0 {
+		out["ShadowProductionVariants"] = shadow
+	}
 }
 
 func (r *request) describeVariants(all []*variant, status string) (production, shadow []any, err error) {

@@ -149,7 +149,8 @@ func updateEndpoint(r *request) (obj, error) {
 	}
 	// The present configuration is validated too: one that somebody deleted
 	// blocks every update.
-	if _, err := r.config(e.Config); err != nil {
+	old, err := r.config(e.Config)
+	if err != nil {
 		return nil, err
 	}
 	config, err := r.config(r.in.str("EndpointConfigName"))
@@ -159,7 +160,7 @@ func updateEndpoint(r *request) (obj, error) {
 	if config.str("EndpointConfigName") == e.Config && e.Status != "UpdateRollbackFailed" {
 		return nil, invalid("Cannot update endpoint \"%s\" with the endpoint configuration that it already uses.", e.ARN)
 	}
-	if err := r.checkReplacement(e, config); err != nil {
+	if err := r.checkReplacement(e, old, config); err != nil {
 		return nil, err
 	}
 	deployment := r.in.obj("DeploymentConfig")
@@ -224,11 +225,7 @@ func (r *request) retain(e *endpoint, fleet []*variant) []*variant {
 }
 
 // checkReplacement refuses what a live endpoint cannot become.
-func (r *request) checkReplacement(e *endpoint, config obj) error {
-	old, err := r.config(e.Config)
-	if err != nil {
-		return err
-	}
+func (r *request) checkReplacement(e *endpoint, old, config obj) error {
 	if old.has("AsyncInferenceConfig") != config.has("AsyncInferenceConfig") {
 		return invalid("Cannot switch endpoint \"%s\" between real-time and asynchronous inference.", e.ARN)
 	}

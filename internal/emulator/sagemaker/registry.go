@@ -192,7 +192,13 @@ func (r *request) modelPackage(arnOrName string) (obj, error) {
 	return p, nil
 }
 
-func describePackage(r *request) (obj, error) { return r.modelPackage(r.in.str("ModelPackageName")) }
+func describePackage(r *request) (obj, error) {
+	p, err := r.modelPackage(r.in.str("ModelPackageName"))
+	if err == nil && !p.has("ModelPackageName") {
+		p["ModelPackageName"] = p["ModelPackageGroupName"] // the service model requires it, also of a version
+	}
+	return p, err
+}
 
 func updatePackage(r *request) (obj, error) {
 	p, err := r.modelPackage(r.in.str("ModelPackageArn"))
@@ -221,6 +227,9 @@ func updatePackage(r *request) (obj, error) {
 		return nil, invalid("The number of customer metadata properties must not exceed 50.")
 	}
 	p["CustomerMetadataProperties"], p["LastModifiedTime"] = metadata, epoch(r.now())
+	if len(metadata) == 0 {
+		delete(p, "CustomerMetadataProperties")
+	}
 	return obj{"ModelPackageArn": p.str("ModelPackageArn")}, r.tx.Put("package", r.key(nameOf(r.in.str("ModelPackageArn"))), p)
 }
 

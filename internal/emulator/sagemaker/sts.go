@@ -29,7 +29,7 @@ func (s *Service) STS(form url.Values, request string) ([]byte, error) {
 		delete(in, list) // empty lists are sent as such; members go by longer names
 	}
 	if refusal := validate("sts", operation, in); refusal != nil {
-		return nil, &apiError{"ValidationError", refusal.Message, 400}
+		return nil, refusal
 	}
 	switch operation {
 	case "GetCallerIdentity":

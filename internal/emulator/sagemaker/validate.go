@@ -124,7 +124,11 @@ func validate(service, operation string, request obj) *apiError {
 	if len(v.found) > 1 {
 		noun = "errors"
 	}
-	return invalid("%d validation %s detected: %s", len(v.found), noun, strings.Join(v.found, "; "))
+	refusal := invalid("%d validation %s detected: %s", len(v.found), noun, strings.Join(v.found, "; "))
+	if service == "monitoring" || service == "sts" { // the services that once spoke the query protocol
+		refusal.Code = "ValidationError"
+	}
+	return refusal
 }
 
 type validator struct {
