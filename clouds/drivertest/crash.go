@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
 // act is one thing that Terraform asks of the provider, as one process does it.
@@ -20,6 +22,9 @@ type act struct {
 	prepare func(t *testing.T, h Harness, p *process)
 	// run does the act; again is true when an earlier run was cut off.
 	run func(t *testing.T, h Harness, p *process) error
+	// changing is true for a long act, which is cut off only behind each call that
+	// changes something: any other cut leaves what one of these leaves.
+	changing bool
 }
 
 // testCutOff ends the process at every call of every act, before the call and
@@ -38,28 +43,38 @@ func testCutOff(t *testing.T, newHarness func(t *testing.T) Harness) {
 			}
 			want, calls := h.Objects(t), undisturbed.Calls()
 			cleanUp(t, h)
-			for _, at := range sample(len(calls)) {
+			cuts := sample(undisturbed, a.changing)
+			for _, at := range cuts {
 				for _, after := range []bool{false, true} {
+					if a.changing && !after {
+						continue
+					}
 					t.Run(fmt.Sprintf("call %d after=%v", at, after), func(t *testing.T) {
 						t.Parallel()
 						cutOnce(t, prepared.Fork(t), a, at, after, want)
 					})
 				}
 			}
-			t.Logf("%s: cut off at %d of %d calls, before and after each", a.name, len(sample(len(calls))), len(calls))
+			t.Logf("%s: cut off at %d of %d calls", a.name, len(cuts), len(calls))
 		})
 	}
 }
 
-// sample is every call; ML_CRASH_SAMPLE=n takes every n-th, for quick runs.
-func sample(calls int) []int {
+// sample is every call of a process, or every one that changes something;
+// ML_CRASH_SAMPLE=n takes every n-th, for quick runs.
+func sample(p *process, changing bool) []int {
 	every := 1
 	if _, err := fmt.Sscan(os.Getenv("ML_CRASH_SAMPLE"), &every); err != nil || every < 1 {
 		every = 1
 	}
-	var at []int
-	for n := 1; n <= calls; n += every {
-		at = append(at, n)
+	var all, at []int
+	for i, call := range p.Calls() {
+		if !changing || p.Mutates(call) {
+			all = append(all, i+1)
+		}
+	}
+	for n := 0; n < len(all); n += every {
+		at = append(at, all[n])
 	}
 	return at
 }
@@ -149,6 +164,14 @@ func acts() []act {
 		{name: "scale", prepare: serving, run: func(t *testing.T, h Harness, p *process) error {
 			return serve(t, h, p, "1", driver.Scaling{Min: 2, Max: 2}, false)
 		}},
+		{name: "change everything", changing: true, prepare: func(t *testing.T, h Harness, p *process) {
+			t.Helper()
+			two(t, h, p)
+			must(t, together(t, h, p, false, true))
+		}, run: func(t *testing.T, h Harness, p *process) error {
+			t.Helper()
+			return together(t, h, p, true, false)
+		}},
 		{name: "destroy endpoint", prepare: serving, run: func(_ *testing.T, h Harness, p *process) error {
 			key, err := p.Key(p.Features().Platform, h.Location(), "fraud")
 			if err != nil {
@@ -163,5 +186,75 @@ func acts() []act {
 			}
 			return p.DestroyModel(p.ctx, key, limit)
 		}},
+	}
+}
+
+// together is an endpoint of two deployments, or the same one after a change of
+// all that can change at once: another version, machine, environment and share of
+// an autoscaled one, one that goes with its traffic, and one that comes.
+func together(t *testing.T, h Harness, p *process, changed, create bool) error {
+	t.Helper()
+	key, err := p.Key(p.Features().Platform, h.Location(), "fraud")
+	if err != nil {
+		return err
+	}
+	a := deployment("a", driver.VersionRef{Key: key, Version: "1"})
+	b := a
+	a.Scaling = driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 100}}}
+	a.Traffic, b.Name, b.Traffic, b.Env = 70, "b", 30, map[string]string{"LOG": "1"}
+	if changed {
+		a.Model.Version, a.Traffic, a.Env = "2", 60, map[string]string{"WORKERS": "2"}
+		a.Compute = driver.Compute{CPU: 4, MemoryGiB: 16}
+		a.Scaling.Max = 5
+		b.Name, b.Traffic = "c", 40
+	}
+	spec := endpointSpec(t, h, p, "fraud", a, b)
+	spec.Labels = map[string]string{"changed": strconv.FormatBool(changed)}
+	state, err := applyEndpoint(t, p, spec, create)
+	if err == nil {
+		serves(t, state, spec)
+	}
+	return err
+}
+
+// testCutOffBeforeSmokeTest ends the process behind every change of a rollout whose
+// smoke test fails: whatever the next process then finds, it must not call it a
+// success.
+func testCutOffBeforeSmokeTest(t *testing.T, newHarness func(t *testing.T) Harness) {
+	t.Helper()
+	prepared := newHarness(t)
+	p := start(t, prepared, &Cutter{})
+	one, two := published(t, prepared, p)
+	mustEndpoint(t, p, endpointSpec(t, prepared, p, "fraud", deployment("main", one)), true)
+	rollOut := func(t *testing.T, h Harness, p *process, expect string) (*driver.EndpointState, error) {
+		t.Helper()
+		spec := endpointSpec(t, h, p, "fraud", deployment("main", two))
+		spec.SmokeTest = &driver.SmokeTest{Attempts: 1, JSON: map[string]string{"$.version": `"` + expect + `"`},
+			Request: driver.Request{Body: []byte(`{"inputs":[1]}`), ContentType: "application/json"}}
+		return applyEndpoint(t, p, spec, false)
+	}
+	undisturbed := start(t, prepared.Fork(t), &Cutter{})
+	_, err := rollOut(t, prepared, undisturbed, "99")
+	wantCode(t, err, mlerr.RolledBack, "the wrong version answers")
+	for _, at := range sample(undisturbed, true) {
+		t.Run(fmt.Sprintf("call %d", at), func(t *testing.T) {
+			t.Parallel()
+			h := prepared.Fork(t)
+			cut := start(t, h, &Cutter{At: at, After: true})
+			if _, err := rollOut(t, h, cut, "99"); err == nil {
+				t.Fatalf("cut at %v: success", cut.Calls())
+			}
+			state, err := rollOut(t, h, start(t, h, &Cutter{}), "99")
+			if !mlerr.Is(err, mlerr.RolledBack, mlerr.Failed) {
+				t.Fatalf("cut at %v: the next run ends with %v", cut.Calls(), err)
+			}
+			if mlerr.Is(err, mlerr.RolledBack) != (state.Deployments[0].Model == one) {
+				t.Fatalf("cut at %v: %v, and version %s serves", cut.Calls(), err, state.Deployments[0].Model)
+			}
+			state, err = rollOut(t, h, start(t, h, &Cutter{}), two.Version)
+			if err != nil || state.Marks.Untested || len(state.Leftovers) > 0 {
+				t.Fatalf("cut at %v: a test that is right then gives %+v, %v", cut.Calls(), state, err)
+			}
+		})
 	}
 }

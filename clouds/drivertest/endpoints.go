@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
@@ -102,12 +103,41 @@ func testScaling(t *testing.T, h Harness) {
 	if s := state.Deployments[0].Scaling; s.Min != 1 || s.Max != 5 {
 		t.Fatalf("the live count shows in the bounds: %+v", s)
 	}
+	narrow, wide := auto, auto
+	narrow.Max, wide.Max = 2, 9
+	mustEndpoint(t, p, scaled(two, wide), false)
+	if got := h.Replicas(t, key, "main"); got != 4 {
+		t.Fatalf("%d replicas: wider bounds are no reason to change the 4", got)
+	}
+	mustEndpoint(t, p, scaled(two, narrow), false)
+	if got := h.Replicas(t, key, "main"); got != 2 {
+		t.Fatalf("%d replicas, and 2 are the most", got)
+	}
 	mustEndpoint(t, p, scaled(two, driver.Scaling{Min: 1, Max: 1}), false)
 
 	err := p.CheckEndpoint(scaled(one, driver.Scaling{Min: 3, Max: 2, Metrics: auto.Metrics}))
 	wantCode(t, err, mlerr.InvalidArgument, "min over max")
 	if mlerr.PathOf(err) != "deployments.main.scaling.min" {
 		t.Fatalf("path %q", mlerr.PathOf(err))
+	}
+}
+
+func testTogether(t *testing.T, h Harness) {
+	p := start(t, h, &Cutter{})
+	one, _ := published(t, h, p)
+	if err := together(t, h, p, false, true); err != nil {
+		t.Fatal(err)
+	}
+	before := len(h.Objects(t))
+	h.Drift(t, one.Key, "a", Drift{Replicas: 3})
+	if err := together(t, h, p, true, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := h.Replicas(t, one.Key, "a"); got != 3 {
+		t.Fatalf("%d replicas of a: the 3 that the autoscaler had chosen were reset", got)
+	}
+	if now := h.Objects(t); len(now) != before {
+		t.Fatalf("something was left behind: %v", now)
 	}
 }
 
@@ -134,6 +164,23 @@ func testAdoption(t *testing.T, h Harness) {
 	changed := same
 	changed.Model = two
 	mustEndpoint(t, p, endpointSpec(t, h, p, "legacy", changed), false)
+	changed.Scaling = driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 100}}}
+	labelled := endpointSpec(t, h, p, "legacy", changed)
+	labelled.Labels = map[string]string{"team": "risk"}
+	mustEndpoint(t, p, labelled, false)
+	changed.Model = one
+	back := endpointSpec(t, h, p, "legacy", changed)
+	if state := mustEndpoint(t, p, back, false); len(state.Labels) != 0 {
+		t.Fatalf("labels are %v", state.Labels)
+	}
+	again := start(t, h, p.fresh())
+	mustEndpoint(t, again, endpointSpec(t, h, p, "legacy", changed), false)
+	if made := again.Mutations(); len(made) > 0 {
+		t.Fatalf("a second apply made the calls %v", made)
+	}
+	if err := p.DestroyEndpoint(p.ctx, key, clouds.How{Limit: limit}); err != nil {
+		t.Fatalf("what was adopted cannot be destroyed: %v", err)
+	}
 }
 
 // fresh is a cutter like this one, that has counted nothing.

@@ -29,6 +29,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Rollout", "a new version replaces the old in place and leaves nothing behind", testRollout},
 		{"Traffic", "several deployments share requests as written", testTraffic},
 		{"Scaling", "bounds are set, and a count that an autoscaler chose is kept", testScaling},
+		{"Together", "changes of everything are one apply, and a deployment goes with its traffic", testTogether},
 		{"Adoption", "an endpoint made by hand is taken as it is, and changed only where asked", testAdoption},
 		{"EndpointConflict", "an endpoint that somebody else made is not taken over", testEndpointConflict},
 		{"Drift", "what somebody changed behind our back is put right", testDrift},
@@ -51,6 +52,11 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		t.Parallel()
 		t.Log("a process that dies at any call is continued by the next")
 		testCutOff(t, newHarness)
+	})
+	t.Run("CutOffBeforeSmokeTest", func(t *testing.T) {
+		t.Parallel()
+		t.Log("what was deployed and not tested is not taken for tested")
+		testCutOffBeforeSmokeTest(t, newHarness)
 	})
 }
 

@@ -95,7 +95,7 @@ func (h *harness) Fork(t *testing.T) drivertest.Harness {
 func (h *harness) Open(t *testing.T, c *drivertest.Cutter) driver.Driver {
 	t.Helper()
 	c.Mutates = mutates
-	d, err := sagemaker.Open(sagemaker.Config{Region: region, AccessKey: "AKIDTEST", SecretKey: secret.New("test"),
+	d, err := sagemaker.Open(sagemaker.Config{Region: region, Isolated: true, AccessKey: "AKIDTEST", SecretKey: secret.New("test"),
 		ExecutionRoleARN: role, StagingURI: "s3://" + staging + "/artifacts", EndpointURL: h.url,
 		HTTPClient: &http.Client{Transport: cutting{c}}})
 	if err != nil {
