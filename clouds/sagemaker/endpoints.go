@@ -5,6 +5,7 @@ package sagemaker
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -323,9 +324,7 @@ func (r *region) relabelOwned(ctx context.Context, spec *driver.EndpointSpec, co
 		resources = append(resources, "model/"+model)
 	}
 	want := marked(spec.Key.Name, false)
-	for k, v := range spec.Labels {
-		want[k] = v
-	}
+	maps.Copy(want, spec.Labels)
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for _, resource := range resources {

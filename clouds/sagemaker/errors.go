@@ -39,8 +39,7 @@ func failed(err error, format string, args ...any) error {
 	e := mlerr.New(mlerr.Unknown, format, args...)
 	e.Code, e.Hint = classify(err)
 	e.RequestID = requestID(err)
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		return e.Because(said{fmt.Sprintf("%s: %s", api.ErrorCode(), api.ErrorMessage()), err})
 	}
 	return e.Because(err)
@@ -58,8 +57,7 @@ func classify(err error) (mlerr.Code, string) {
 	}
 	var api smithy.APIError
 	if !errors.As(err, &api) {
-		var params smithy.InvalidParamsError
-		if errors.As(err, &params) {
+		if _, ok := errors.AsType[smithy.InvalidParamsError](err); ok {
 			return mlerr.InvalidArgument, ""
 		}
 		return mlerr.Unavailable, "" // nothing came back, or not the whole of it
@@ -75,8 +73,7 @@ func classify(err error) (mlerr.Code, string) {
 		}
 		return mlerr.InvalidArgument, ""
 	}
-	var response *smithyhttp.ResponseError
-	if errors.As(err, &response) {
+	if response, ok := errors.AsType[*smithyhttp.ResponseError](err); ok {
 		switch status := response.HTTPStatusCode(); {
 		case status == http.StatusTooManyRequests:
 			return mlerr.Throttled, ""

@@ -26,8 +26,7 @@ func (d *sagemaker) Invoke(ctx context.Context, key driver.Key, id string, req d
 	out, err := r.clients.runtime.InvokeEndpoint(ctx, &sagemakerruntime.InvokeEndpointInput{
 		EndpointName: &key.Name, TargetVariant: optional(id), Body: req.Body, ContentType: optional(req.ContentType),
 	})
-	var refused *runtimetypes.ModelError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*runtimetypes.ModelError](err); ok {
 		return &driver.Response{Status: int(aws.ToInt32(refused.OriginalStatusCode)), Body: []byte(aws.ToString(refused.OriginalMessage)),
 			Deployment: id, RequestID: requestID(err)}, nil
 	}

@@ -6,6 +6,7 @@ package sagemaker
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"sort"
 	"strings"
 	"time"
@@ -148,9 +149,7 @@ func readNote[T any](tags map[string]string, key string) T {
 // endpointTags are all tags that an endpoint is to have.
 func endpointTags(spec *driver.EndpointSpec, incomplete bool) map[string]string {
 	tags := marked(spec.Key.Name, incomplete)
-	for k, v := range spec.Labels {
-		tags[k] = v
-	}
+	maps.Copy(tags, spec.Labels)
 	noted(tags, tagDeclared, declare(&spec.Settings))
 	noted(tags, tagBounds, boundsOf(spec))
 	return tags
@@ -159,9 +158,7 @@ func endpointTags(spec *driver.EndpointSpec, incomplete bool) map[string]string 
 // ownedTags are the tags of what only the endpoint needs: models, configurations.
 func ownedTags(spec *driver.EndpointSpec) []types.Tag {
 	tags := marked(spec.Key.Name, false)
-	for k, v := range spec.Labels {
-		tags[k] = v
-	}
+	maps.Copy(tags, spec.Labels)
 	return tagList(tags)
 }
 

@@ -6,6 +6,7 @@ package sagemaker
 import (
 	"context"
 	"errors"
+	"maps"
 	"regexp"
 	"strings"
 
@@ -136,9 +137,7 @@ func checkEnvironment(path string, env map[string]string) error {
 // groupTags are all tags of the group of a model.
 func groupTags(spec *driver.ModelSpec, current string, incomplete bool) map[string]string {
 	tags := marked(spec.Key.Name, incomplete)
-	for k, v := range spec.Labels {
-		tags[k] = v
-	}
+	maps.Copy(tags, spec.Labels)
 	chunks(tags, tagDescription, spec.Description)
 	if current != "" {
 		for _, alias := range spec.Aliases {
