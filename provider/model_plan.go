@@ -84,7 +84,7 @@ func (p *modelPlan) digest(ctx context.Context) error {
 	case mlerr.Is(err, mlerr.NotFound) && wanted != "" && p.current() == wanted:
 		return nil
 	case err != nil:
-		return mlerr.Wrap(err, mlerr.CodeOf(err), "cannot read the artifact").(*mlerr.Error).At("artifact.uri") //nolint:errorlint,forcetypeassert // made here
+		return mlerr.New(mlerr.CodeOf(err), "cannot read the artifact").Because(err).At("artifact.uri")
 	case wanted != "" && wanted != found:
 		return mlerr.New(mlerr.InvalidArgument, "the bytes at %s have the digest %s, and %s is asked for", a.URI, found, wanted).
 			At("artifact.sha256").WithHint("Put the expected file there, or change artifact.sha256 if these bytes are the right ones")

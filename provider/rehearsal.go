@@ -30,8 +30,8 @@ func (r *rehearsal) endpoint(platform string) (string, error) {
 	if r.server == nil {
 		server, err := emulator.Start(emulator.Options{StateDir: r.dir, Logger: r.log.Named("rehearsal")})
 		if err != nil {
-			return "", mlerr.Wrap(err, mlerr.Unavailable, "cannot rehearse in %s", r.dir).(*mlerr.Error). //nolint:errorlint,forcetypeassert // made here
-															WithHint("Make rehearsal.state_dir a directory that this user may write")
+			return "", mlerr.New(mlerr.Unavailable, "cannot rehearse in %s", r.dir).Because(err).
+				WithHint("Make rehearsal.state_dir a directory that this user may write")
 		}
 		r.server = server
 	}

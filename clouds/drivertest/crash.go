@@ -121,6 +121,13 @@ func cleanUp(t *testing.T, h Harness) {
 	}
 }
 
+func prepared(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("prepare: %v", err)
+	}
+}
+
 func acts() []act {
 	nothing := func(*testing.T, Harness, *process) {}
 	version := func(t *testing.T, h Harness, p *process, content string, create bool) error {
@@ -141,23 +148,17 @@ func acts() []act {
 		return err
 	}
 	auto := driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 100}}}
-	must := func(t *testing.T, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatalf("prepare: %v", err)
-		}
-	}
 	two := func(t *testing.T, h Harness, p *process) {
-		must(t, version(t, h, p, "one", true))
-		must(t, version(t, h, p, "two", false))
+		prepared(t, version(t, h, p, "one", true))
+		prepared(t, version(t, h, p, "two", false))
 	}
 	serving := func(t *testing.T, h Harness, p *process) {
 		two(t, h, p)
-		must(t, serve(t, h, p, "1", auto, true))
+		prepared(t, serve(t, h, p, "1", auto, true))
 	}
 	return []act{
 		{name: "create model", prepare: nothing, run: func(t *testing.T, h Harness, p *process) error { return version(t, h, p, "one", true) }},
-		{name: "publish version", prepare: func(t *testing.T, h Harness, p *process) { must(t, version(t, h, p, "one", true)) },
+		{name: "publish version", prepare: func(t *testing.T, h Harness, p *process) { prepared(t, version(t, h, p, "one", true)) },
 			run: func(t *testing.T, h Harness, p *process) error { return version(t, h, p, "two", false) }},
 		{name: "create endpoint", prepare: two, run: func(t *testing.T, h Harness, p *process) error { return serve(t, h, p, "1", auto, true) }},
 		{name: "roll out", prepare: serving, run: func(t *testing.T, h Harness, p *process) error { return serve(t, h, p, "2", auto, false) }},
@@ -167,7 +168,7 @@ func acts() []act {
 		{name: "change everything", changing: true, prepare: func(t *testing.T, h Harness, p *process) {
 			t.Helper()
 			two(t, h, p)
-			must(t, together(t, h, p, false, true))
+			prepared(t, together(t, h, p, false, true))
 		}, run: func(t *testing.T, h Harness, p *process) error {
 			t.Helper()
 			return together(t, h, p, true, false)

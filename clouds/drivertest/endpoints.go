@@ -165,9 +165,9 @@ func testAdoption(t *testing.T, h Harness) {
 	changed.Model = two
 	mustEndpoint(t, p, endpointSpec(t, h, p, "legacy", changed), false)
 	changed.Scaling = driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 100}}}
-	labelled := endpointSpec(t, h, p, "legacy", changed)
-	labelled.Labels = map[string]string{"team": "risk"}
-	mustEndpoint(t, p, labelled, false)
+	labeled := endpointSpec(t, h, p, "legacy", changed)
+	labeled.Labels = map[string]string{"team": "risk"}
+	mustEndpoint(t, p, labeled, false)
 	changed.Model = one
 	back := endpointSpec(t, h, p, "legacy", changed)
 	if state := mustEndpoint(t, p, back, false); len(state.Labels) != 0 {

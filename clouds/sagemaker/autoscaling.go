@@ -233,7 +233,7 @@ func coalesce[T any](ctx context.Context, r *region, now func() time.Time, name 
 	last, ok := r.recent.read[name]
 	r.recent.mu.Unlock()
 	if ok && now().Sub(last.at) < scalingWindow {
-		return last.all.(T), nil
+		return last.all.(T), nil //nolint:forcetypeassert // a name stands for one read
 	}
 	done := r.shared.DoChan(name, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sharedTime)
@@ -256,7 +256,7 @@ func coalesce[T any](ctx context.Context, r *region, now func() time.Time, name 
 		if result.Err != nil {
 			return none, result.Err
 		}
-		return result.Val.(T), nil
+		return result.Val.(T), nil //nolint:forcetypeassert // as above
 	}
 }
 

@@ -73,7 +73,7 @@ func (d *sagemaker) load(ctx context.Context, region string) (aws.Config, error)
 func (d *sagemaker) connect(ctx context.Context, region string) (clients, error) {
 	cfg, err := d.load(ctx, region)
 	if err != nil {
-		return clients{}, mlerr.Wrap(err, mlerr.Unauthenticated, "cannot read the AWS configuration").(*mlerr.Error).
+		return clients{}, mlerr.New(mlerr.Unauthenticated, "cannot read the AWS configuration").Because(err).
 			WithHint("Check the provider's sagemaker.profile and the shared configuration files")
 	}
 	if d.cfg.HTTPClient != nil {

@@ -135,7 +135,7 @@ func versionMark(ref driver.VersionRef) string {
 // want another build than the default; otherwise it is nil.
 func (r *region) buildsOf(ctx context.Context, dep *driver.Deployment) (*sm.DescribeModelPackageOutput, error) {
 	if dep.Model.Native != "" || buildFor(dep.Compute.InstanceType) == buildDefault {
-		return nil, nil
+		return nil, nil //nolint:nilnil // the default build
 	}
 	id, err := r.packageARN(ctx, dep.Model)
 	if err != nil {

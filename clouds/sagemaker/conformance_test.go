@@ -198,7 +198,7 @@ func (h *harness) Drift(t *testing.T, key driver.Key, deployment string, d drive
 		change.DesiredWeight = aws.Float32(float32(d.Traffic))
 	}
 	if d.Replicas > 0 {
-		change.DesiredInstanceCount = aws.Int32(int32(d.Replicas)) //nolint:gosec // a handful
+		change.DesiredInstanceCount = aws.Int32(int32(d.Replicas))
 	}
 	_, err := h.sm.UpdateEndpointWeightsAndCapacities(t.Context(), &awssagemaker.UpdateEndpointWeightsAndCapacitiesInput{
 		EndpointName: aws.String(key.Name), DesiredWeightsAndCapacities: []types.DesiredWeightAndCapacity{change}})

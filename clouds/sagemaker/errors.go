@@ -91,7 +91,7 @@ type meaning struct {
 
 const (
 	permissionHint  = "Grant the action that the message names to the credentials; the package documentation lists all that are needed"
-	credentialsHint = "Check the provider's sagemaker credentials and the clock of this machine"
+	credentialsHint = "Check the provider's sagemaker credentials and the clock of this machine" //nolint:gosec // holds none
 	quotaHint       = "Ask for a higher limit in Service Quotas. A blue/green update needs the old and the new instances at once"
 )
 
@@ -146,7 +146,7 @@ var sentences = []struct {
 	{regexp.MustCompile(`^Could not find (endpoint|endpoint configuration|model|inference component) ["']`), meaning{mlerr.NotFound, ""}},
 	{regexp.MustCompile(`(?i)^(model ?package|model ?package ?group|arn:).* (does not exist|not found)\.?$`), meaning{mlerr.NotFound, ""}},
 	{regexp.MustCompile(`^Endpoint .* of account .* not found`), meaning{mlerr.NotFound, ""}},
-	{regexp.MustCompile(`^Cannot create already existing |already exists`), meaning{mlerr.AlreadyExists, ""}},
+	{regexp.MustCompile(`(^Cannot create already existing )|already exists`), meaning{mlerr.AlreadyExists, ""}},
 	{regexp.MustCompile(`^Cannot update in-progress endpoint `), meaning{mlerr.Busy, ""}},
 	{regexp.MustCompile(`Could not assume role|[Pp]lease ensure that the role|Could not access model data at`),
 		meaning{mlerr.NotYetVisible, "The execution role must trust sagemaker.amazonaws.com and be allowed s3:GetObject on the model data"}},

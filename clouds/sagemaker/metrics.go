@@ -114,7 +114,7 @@ func (g gauge) metricType(p *aastypes.ScalingPolicy) (kind driver.MetricType, ok
 }
 
 // factor is how many of the platform's units one of ours is. CPU and GPU
-// utilisation are sums over all cores and devices there.
+// utilization are sums over all cores and devices there.
 func (g gauge) factor(t driver.MetricType) float64 {
 	machine, _ := hardware.Lookup(string(driver.SageMaker), g.instanceType)
 	switch t {
@@ -175,7 +175,7 @@ func prepareSchedules(s *driver.Scaling, path string, async bool) error {
 	for i := range s.Schedules {
 		sch := &s.Schedules[i]
 		refuse := func(err error, hint string) {
-			all.Add(mlerr.Wrap(err, mlerr.CodeOf(err), "schedule %s", sch.Name).(*mlerr.Error).At("%s", path).WithHint("%s", hint))
+			all.Add(mlerr.New(mlerr.CodeOf(err), "schedule %s", sch.Name).Because(err).At("%s", path).WithHint("%s", hint))
 		}
 		if sch.Timezone == "" {
 			sch.Timezone = "UTC"

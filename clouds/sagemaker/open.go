@@ -122,7 +122,7 @@ func (c *Config) check() error {
 
 var (
 	regionName = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
-	roleARN    = regexp.MustCompile(`^arn:aws[a-z\-]*:iam::[0-9]{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+$`)
+	roleARN    = regexp.MustCompile(`^arn:aws[a-z\-]*:iam::[0-9]{12}:role/?[a-zA-Z0-9+=,.@\-_/]+$`)
 )
 
 // Locate returns the region, or the default one of the configuration, the

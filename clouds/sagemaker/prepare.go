@@ -245,7 +245,7 @@ func resolveCompute(spec *driver.EndpointSpec, dep *driver.Deployment, path stri
 		}
 		found, err := hardware.Resolve(string(driver.SageMaker), need)
 		if err != nil {
-			return mlerr.Wrap(err, mlerr.InvalidArgument, "no instance type for deployment %s", dep.Name).(*mlerr.Error).
+			return mlerr.New(mlerr.InvalidArgument, "no instance type for deployment %s", dep.Name).Because(err).
 				At("%s.compute", path).WithHint("%s", mlerr.Hint(err))
 		}
 		c.InstanceType = found.Name

@@ -127,7 +127,7 @@ func (d *sagemaker) store(ctx context.Context, bucket string) (*s3.Client, error
 	if d.cfg.EndpointURL != "" {
 		return client, nil
 	}
-	place, err := manager.GetBucketRegion(ctx, client, bucket) //nolint:staticcheck // its successor is not released
+	place, err := manager.GetBucketRegion(ctx, client, bucket)
 	if err != nil {
 		return nil, failed(err, "find the region of the bucket %s", bucket)
 	}

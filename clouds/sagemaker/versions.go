@@ -65,8 +65,8 @@ func (r *region) readModel(ctx context.Context, key driver.Key) (*driver.ModelSt
 		return nil, err
 	}
 	applyTags(state, tags)
-	if state.Description == "" {
-		state.Description = aws.ToString(group.ModelPackageGroupDescription) // of a group made by hand
+	if !state.Marks.Owned {
+		state.Description = aws.ToString(group.ModelPackageGroupDescription) // cannot be changed, so ours is in the tags
 	}
 	return state, nil
 }

@@ -105,8 +105,7 @@ func (o *s3Source) refuse(err error) error { return s3Error(err, "reading "+o.St
 // s3Error gives an S3 error a code.
 func s3Error(err error, doing string) error {
 	code, hint := mlerr.CodeOf(err), ""
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		switch api.ErrorCode() {
 		case "NotFound", "NoSuchKey":
 			code = mlerr.NotFound
@@ -150,8 +149,7 @@ func (s *S3) Put(ctx context.Context, at Location, digest string, r io.Reader) e
 	_, err := up.Upload(ctx, &s3.PutObjectInput{Bucket: &at.Bucket, Key: &at.Key, Body: r, IfNoneMatch: aws.String("*"), //nolint:staticcheck // as above
 		Metadata: map[string]string{digestMetadata: digest}})
 	if err != nil {
-		var own *mlerr.Error
-		if errors.As(err, &own) {
+		if own, ok := errors.AsType[*mlerr.Error](err); ok {
 			return own
 		}
 		return s3Error(err, "writing s3://"+at.Bucket+"/"+at.Key)

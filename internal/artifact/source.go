@@ -212,7 +212,7 @@ func (r *remembering) Read(p []byte) (int, error) {
 	n, err := r.File.Read(p)
 	r.hash.Write(p[:n])
 	r.read += int64(n)
-	if err == io.EOF && r.read == r.key.size { //nolint:errorlint // os.File returns it bare
+	if err == io.EOF && r.read == r.key.size {
 		hashed.Store(r.key, hex.EncodeToString(r.hash.Sum(nil)))
 	}
 	return n, err

@@ -182,7 +182,7 @@ func (a *aws) strike(ctx context.Context, c *call, w http.ResponseWriter, answer
 		if f.When == "after" {
 			answer(&recorder{ResponseWriter: discard{http.Header{}}})
 		}
-		os.Exit(137) //nolint:revive // what the fault is for: the process dies here
+		os.Exit(137) // what the fault is for: the process dies here
 	}
 	c.fault = f
 	answer(w)

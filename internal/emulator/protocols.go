@@ -101,7 +101,7 @@ func writeXML(w http.ResponseWriter, status int, v any) {
 	_ = xml.NewEncoder(w).Encode(v)
 }
 
-var mapType = reflect.TypeOf(map[string]any(nil))
+var mapType = reflect.TypeFor[map[string]any]()
 
 func decodeCBOR(body []byte, into *map[string]any) error {
 	if len(body) == 0 {

@@ -75,7 +75,7 @@ func TestServe(t *testing.T) {
 
 func get(t *testing.T, url string) string {
 	t.Helper()
-	req := must(http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/", nil))(t)
+	req := must(http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/", http.NoBody))(t)
 	req.Header.Set("Accept", "text/html")
 	resp := must(http.DefaultClient.Do(req))(t)
 	defer resp.Body.Close()

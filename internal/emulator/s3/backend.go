@@ -37,7 +37,7 @@ func (b *backend) refuse(status int, code gofakes3.ErrorCode, message string) er
 }
 
 // translate gives the store's errors their S3 codes.
-func translate(err error, bucket, key string) error {
+func translate(err error, bucket string) error {
 	switch {
 	case errors.Is(err, errNoBucket):
 		return gofakes3.BucketNotFound(bucket)
@@ -70,7 +70,7 @@ func (b *backend) ListBucket(name string, prefix *gofakes3.Prefix, page gofakes3
 	}
 	keys, err := b.store.keys(name, prefix.Prefix)
 	if err != nil {
-		return nil, translate(err, name, "")
+		return nil, translate(err, name)
 	}
 	list := gofakes3.NewObjectList()
 	if page.HasMarker {
@@ -131,7 +131,7 @@ func (b *backend) BucketExists(name string) (bool, error) {
 }
 
 func (b *backend) DeleteBucket(name string) error {
-	return translate(b.store.deleteBucket(name), name, "")
+	return translate(b.store.deleteBucket(name), name)
 }
 
 func (b *backend) ForceDeleteBucket(string) error { return gofakes3.ErrNotImplemented }
@@ -139,7 +139,7 @@ func (b *backend) ForceDeleteBucket(string) error { return gofakes3.ErrNotImplem
 func (b *backend) GetObject(bucket, key string, want *gofakes3.ObjectRangeRequest) (*gofakes3.Object, error) {
 	o, f, err := b.store.open(bucket, key)
 	if err != nil {
-		return nil, translate(err, bucket, key)
+		return nil, translate(err, bucket)
 	}
 	obj, err := b.describe(o)
 	if err == nil {
@@ -168,7 +168,7 @@ func (l limited) Read(p []byte) (int, error) { return l.Reader.Read(p) }
 func (b *backend) HeadObject(bucket, key string) (*gofakes3.Object, error) {
 	o, err := b.store.find(bucket, key)
 	if err != nil {
-		return nil, translate(err, bucket, key)
+		return nil, translate(err, bucket)
 	}
 	obj, err := b.describe(o)
 	if err != nil {
@@ -210,14 +210,14 @@ func (o object) setChecksums(header map[string]string) {
 }
 
 func (b *backend) DeleteObject(bucket, key string) (gofakes3.ObjectDeleteResult, error) {
-	return gofakes3.ObjectDeleteResult{}, translate(b.store.remove(bucket, key), bucket, key)
+	return gofakes3.ObjectDeleteResult{}, translate(b.store.remove(bucket, key), bucket)
 }
 
 func (b *backend) DeleteMulti(bucket string, keys ...string) (gofakes3.MultiDeleteResult, error) {
 	var result gofakes3.MultiDeleteResult
 	for _, key := range keys {
 		if err := b.store.remove(bucket, key); err != nil {
-			failed := gofakes3.ErrorResultFromError(translate(err, bucket, key))
+			failed := gofakes3.ErrorResultFromError(translate(err, bucket))
 			failed.Key = key
 			result.Error = append(result.Error, failed)
 			continue
@@ -245,7 +245,7 @@ func (b *backend) PutObject(bucket, key string, _ map[string]string, input io.Re
 		o.ChecksumType = fullObject
 		o.answerChecksums(b.resp.Header())
 	}
-	return none, translate(b.store.put(bucket, o, b.allow), bucket, key)
+	return none, translate(b.store.put(bucket, o, b.allow), bucket)
 }
 
 func (o object) answerChecksums(h http.Header) {
@@ -264,7 +264,7 @@ func (b *backend) preconditions(bucket, key string) error {
 	case errors.Is(err, errNoKey):
 		return b.allow(nil)
 	case err != nil:
-		return translate(err, bucket, key)
+		return translate(err, bucket)
 	}
 	return b.allow(&o)
 }
@@ -295,7 +295,7 @@ func (b *backend) CopyObject(srcBucket, srcKey, bucket, key string, _ map[string
 	var none gofakes3.CopyObjectResult
 	src, f, err := b.store.open(srcBucket, srcKey)
 	if err != nil {
-		return none, translate(err, srcBucket, srcKey)
+		return none, translate(err, srcBucket)
 	}
 	defer f.Close() //nolint:errcheck // only read
 	replace := strings.EqualFold(b.req.Header.Get("X-Amz-Metadata-Directive"), "REPLACE")
@@ -315,7 +315,7 @@ func (b *backend) CopyObject(srcBucket, srcKey, bucket, key string, _ map[string
 		o.Checksums, o.ChecksumType = src.Checksums, fullObject
 	}
 	if err := b.store.put(bucket, o, b.allow); err != nil {
-		return none, translate(err, bucket, key)
+		return none, translate(err, bucket)
 	}
 	return gofakes3.CopyObjectResult{ETag: `"` + o.ETag + `"`, LastModified: gofakes3.NewContentTime(time.Now())}, nil
 }

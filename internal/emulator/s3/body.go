@@ -10,10 +10,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"hash"
 	"hash/crc32"
 	"hash/crc64"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/textproto"
@@ -105,9 +107,10 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.sha256 != nil {
 		b.sha256.Write(p[:n])
 	}
-	if err == io.EOF {
+	switch {
+	case errors.Is(err, io.EOF):
 		err = b.finish()
-	} else if err == io.ErrUnexpectedEOF {
+	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = gofakes3.ErrIncompleteBody
 	}
 	b.done = err
@@ -117,12 +120,10 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) finish() error {
 	if b.framed != nil {
 		trailers, err := textproto.NewReader(b.framed).ReadMIMEHeader()
-		if err != nil && len(trailers) == 0 && err != io.EOF {
+		if err != nil && len(trailers) == 0 && !errors.Is(err, io.EOF) {
 			return gofakes3.ErrIncompleteBody
 		}
-		for name, values := range trailers {
-			b.expected[name] = values
-		}
+		maps.Copy(b.expected, trailers)
 	}
 	for name, sum := range b.sums {
 		if b.expected.Get(checksumHeader+name) != base64.StdEncoding.EncodeToString(sum.Sum(nil)) {
@@ -154,7 +155,7 @@ func (b *body) verified() map[string]string {
 }
 
 func hasToken(list, token string) bool {
-	for _, t := range strings.Split(list, ",") {
+	for t := range strings.SplitSeq(list, ",") {
 		if strings.EqualFold(strings.TrimSpace(t), token) {
 			return true
 		}
@@ -164,7 +165,7 @@ func hasToken(list, token string) bool {
 
 func dropToken(h http.Header, name, token string) {
 	var rest []string
-	for _, t := range strings.Split(h.Get(name), ",") {
+	for t := range strings.SplitSeq(h.Get(name), ",") {
 		if t = strings.TrimSpace(t); t != "" && !strings.EqualFold(t, token) {
 			rest = append(rest, t)
 		}

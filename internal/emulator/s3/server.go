@@ -34,11 +34,9 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b := &backend{store: s.store, req: r, resp: resp}
 	id := s.requests.Add(1)
 	query := r.URL.Query()
-	for _, name := range unserved {
-		if query.Has(name) {
-			resp.fail(http.StatusNotImplemented, "NotImplemented", "A header or query you provided implies functionality that is not implemented.")
-			return
-		}
+	if slices.ContainsFunc(unserved, query.Has) {
+		resp.fail(http.StatusNotImplemented, "NotImplemented", "A header or query you provided implies functionality that is not implemented.")
+		return
 	}
 	var err error
 	if b.body, err = decode(r); err != nil {

@@ -88,7 +88,7 @@ func (s store) keyPath(bucket, key string) string {
 // writeBlob stores bytes under a new name and measures them.
 func (s store) writeBlob(r io.Reader) (o object, err error) {
 	o = object{Blob: rand.Text(), Modified: time.Now().UTC()}
-	f, err := os.OpenFile(s.blobPath(o.Blob), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	f, err := os.OpenFile(s.blobPath(o.Blob), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640) //nolint:gosec // read by the same group
 	if err != nil {
 		return o, err
 	}

@@ -166,7 +166,7 @@ func listConfigs(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	items, token, err := r.summaries("EndpointConfig", all, true, "EndpointConfigName", "EndpointConfigArn", "CreationTime")
+	items, token, err := r.summaries("EndpointConfig", all, "EndpointConfigName", "EndpointConfigArn", "CreationTime")
 	return obj{"EndpointConfigs": items, "NextToken": token}, err
 }
 

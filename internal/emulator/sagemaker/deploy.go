@@ -210,7 +210,7 @@ func (r *request) unreadable(number int, c obj) (string, error) {
 		return "", err
 	}
 	for _, key := range keys {
-		for _, segment := range strings.Split(strings.TrimPrefix(key, prefix), "/") {
+		for segment := range strings.SplitSeq(strings.TrimPrefix(key, prefix), "/") {
 			if segment == "" || segment == "." || segment == ".." || len(segment) > 255 {
 				return fmt.Sprintf("%s The object key %q cannot become a file name.", failed, key), nil
 			}

@@ -32,20 +32,14 @@ func describeEndpoint(r *request) (obj, error) {
 				"CurrentSamplingPercentage": capture["InitialSamplingPercentage"], "DestinationS3Uri": capture["DestinationS3Uri"], "KmsKeyId": capture.str("KmsKeyId")}
 		}
 	}
-	production, shadow, err := r.describeVariants(e.Variants, "")
-	if err != nil {
-		return nil, err
-	}
+	production, shadow := r.describeVariants(e.Variants, "")
 	setVariants(out, production, shadow)
 	if p := e.Pending; p != nil && p.Config != "" {
 		status := map[string]string{"create": "Creating", "update": "Updating"}[p.Kind]
 		if p.newShare(r.now()) > 0 {
 			status = "Baking"
 		}
-		next, nextShadow, err := r.describeVariants(p.Variants, status)
-		if err != nil {
-			return nil, err
-		}
+		next, nextShadow := r.describeVariants(p.Variants, status)
 		summary := obj{"EndpointConfigName": p.Config, "StartTime": epoch(p.Began)}
 		setVariants(summary, next, nextShadow)
 		out["PendingDeploymentSummary"] = summary
@@ -62,7 +56,7 @@ func setVariants(out obj, production, shadow []any) {
 	}
 }
 
-func (r *request) describeVariants(all []*variant, status string) (production, shadow []any, err error) {
+func (r *request) describeVariants(all []*variant, status string) (production, shadow []any) {
 	production, shadow = []any{}, []any{}
 	for _, v := range all {
 		d := obj{"VariantName": v.Name, "CurrentWeight": single(v.Weight), "DesiredWeight": single(v.DesiredWeight)}
@@ -89,7 +83,7 @@ func (r *request) describeVariants(all []*variant, status string) (production, s
 			production = append(production, d)
 		}
 	}
-	return production, shadow, nil
+	return production, shadow
 }
 
 func updateWeights(r *request) (obj, error) {

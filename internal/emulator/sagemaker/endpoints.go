@@ -273,6 +273,6 @@ func listEndpoints(r *request) (obj, error) {
 		}
 		present = append(present, obj{"EndpointName": e.Name, "EndpointArn": e.ARN, "CreationTime": e.Created, "LastModifiedTime": e.Modified, "EndpointStatus": e.status()})
 	}
-	items, token, err := r.summaries("Endpoint", present, true, "EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
+	items, token, err := r.summaries("Endpoint", present, "EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
 	return obj{"Endpoints": items, "NextToken": token}, err
 }

@@ -116,8 +116,8 @@ func member(name string) func(obj) string { return func(o obj) string { return o
 // summaries lists things of SageMaker: of every item the members in shown, for
 // the filters and the order that SageMaker's lists share. kind is the common
 // beginning of the members' names, "Endpoint".
-func (r *request) summaries(kind string, all []obj, descending bool, shown ...string) (items []any, token any, err error) {
-	l := listing{id: member(kind + "Arn"), by: "CreationTime", size: 10, descending: descending}
+func (r *request) summaries(kind string, all []obj, shown ...string) (items []any, token any, err error) {
+	l := listing{id: member(kind + "Arn"), by: "CreationTime", size: 10, descending: true}
 	for _, o := range all {
 		l.items = append(l.items, o.only(shown...))
 	}

@@ -206,7 +206,7 @@ func listModels(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	items, token, err := r.summaries("Model", all, true, "ModelName", "ModelArn", "CreationTime")
+	items, token, err := r.summaries("Model", all, "ModelName", "ModelArn", "CreationTime")
 	return obj{"Models": items, "NextToken": token}, err
 }
 

@@ -98,10 +98,7 @@ func (r *request) fleet(all []*variant, share int) []VariantOverview {
 	}
 	var fleet []VariantOverview
 	for _, v := range all {
-		to, err := r.describeServed(v)
-		if err != nil {
-			continue
-		}
+		to := r.describeServed(v)
 		o := VariantOverview{Name: v.Name, Model: to.model, Version: to.version, InstanceType: v.InstanceType, Count: v.Count, Desired: v.DesiredCount,
 			Served: v.Served, Shadow: v.Shadow, Serverless: v.Serverless != nil}
 		if total > 0 {

@@ -5,6 +5,7 @@ package sagemaker
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"strings"
 	"time"
@@ -71,9 +72,7 @@ func putPolicy(r *request) (obj, error) {
 }
 
 func mergeObj(a, b obj) obj {
-	for k, v := range b {
-		a[k] = v
-	}
+	maps.Copy(a, b)
 	return a
 }
 

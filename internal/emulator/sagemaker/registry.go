@@ -5,6 +5,7 @@ package sagemaker
 
 import (
 	"fmt"
+	"maps"
 	"sort"
 	"strings"
 )
@@ -60,7 +61,7 @@ func listGroups(r *request) (obj, error) {
 	if err != nil {
 		return nil, err
 	}
-	items, token, err := r.summaries("ModelPackageGroup", all, true, "ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription", "CreationTime", "ModelPackageGroupStatus")
+	items, token, err := r.summaries("ModelPackageGroup", all, "ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription", "CreationTime", "ModelPackageGroupStatus")
 	return obj{"ModelPackageGroupSummaryList": items, "NextToken": token}, err
 }
 
@@ -217,9 +218,7 @@ func updatePackage(r *request) (obj, error) {
 	if metadata == nil {
 		metadata = obj{}
 	}
-	for k, v := range r.in.obj("CustomerMetadataProperties") {
-		metadata[k] = v
-	}
+	maps.Copy(metadata, r.in.obj("CustomerMetadataProperties"))
 	for _, k := range r.in.strings("CustomerMetadataPropertiesToRemove") {
 		delete(metadata, k)
 	}

@@ -146,9 +146,9 @@ func (r *request) route(in Invocation) (served, error) {
 	if err := r.save(e); err != nil {
 		return served{}, err
 	}
-	to, err := r.describeServed(v)
+	to := r.describeServed(v)
 	to.config, to.number = config, n
-	return to, err
+	return to, nil
 }
 
 // spread turns a counter into 0 to 99, evenly and without runs.
@@ -183,11 +183,11 @@ func choose(all []*variant, target string, n int) *variant {
 var digestPattern = regexp.MustCompile(`[0-9a-f]{64}`)
 
 // describeServed finds out which model version is behind a variant.
-func (r *request) describeServed(v *variant) (served, error) {
+func (r *request) describeServed(v *variant) served {
 	to := served{variant: v.Name, name: v.Model}
 	m, err := r.model(v.Model)
 	if err != nil {
-		return to, nil // the record was deleted; instances go on serving
+		return to // the record was deleted; instances go on serving
 	}
 	container := obj{}
 	if all := containersOf(m); len(all) > 0 {
@@ -197,7 +197,7 @@ func (r *request) describeServed(v *variant) (served, error) {
 	if arn := container.str("ModelPackageName"); arn != "" {
 		p, err := r.modelPackage(arn)
 		if err != nil {
-			return to, nil
+			return to
 		}
 		to.model, to.version = p.str("ModelPackageGroupName"), fmt.Sprint(int(p.num("ModelPackageVersion")))
 		to.digest = p.obj("CustomerMetadataProperties").str("ml_digest")
@@ -209,7 +209,7 @@ func (r *request) describeServed(v *variant) (served, error) {
 	if to.digest == "" {
 		to.digest = digestPattern.FindString(to.artifact)
 	}
-	return to, nil
+	return to
 }
 
 func (s *Service) answer(to served, body []byte) ([]byte, error) {

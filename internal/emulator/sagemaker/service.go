@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ type Options struct {
 	Store *state.Store
 	Now   func() time.Time
 	Speed float64 // 1: an endpoint is Creating for a second; more is faster
-	// Artifact opens an S3 object; an error that ArtifactMissing recognises means
+	// Artifact opens an S3 object; an error that ArtifactMissing recognizes means
 	// that there is none. Nil leaves artifacts unchecked.
 	Artifact func(bucket, key string) (io.ReadCloser, error)
 	// Keys lists what is below a prefix.
@@ -177,9 +178,7 @@ func init() { //nolint:gochecknoinits // the table and the handlers refer to eac
 func mergeHandlers(all ...map[string]handler) map[string]handler {
 	merged := map[string]handler{}
 	for _, handlers := range all {
-		for name, h := range handlers {
-			merged[name] = h
-		}
+		maps.Copy(merged, handlers)
 	}
 	return merged
 }
@@ -218,8 +217,7 @@ func (s *Service) Do(ctx context.Context, c Call) ([]byte, error) {
 
 // Refusal takes AWS's refusal apart; ok is false for any other error.
 func Refusal(err error) (code, message string, status int, ok bool) {
-	var e *apiError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*apiError](err); ok {
 		return e.Code, e.Message, e.Status, true
 	}
 	return "", "", 0, false
