@@ -226,6 +226,75 @@ func TestUnmanagedSettingsAreCarriedOver(t *testing.T) {
 	if moved.config.ProductionVariants[0].VolumeSizeInGB != nil {
 		t.Error("a volume size belongs to the kind of machine, and NVMe types refuse one")
 	}
+	pooled := &sm.DescribeEndpointConfigOutput{ProductionVariants: []types.ProductionVariant{{VariantName: aws.String("main"), InstancePools: []types.InstancePool{
+		{InstanceType: "ml.m5.xlarge", Priority: aws.Int32(2)}, {InstanceType: "ml.m5.large", Priority: aws.Int32(1)}}}}}
+	if v = mustBlueprint(t, testEndpoint(nil), pooled, nil).config.ProductionVariants[0]; len(v.InstancePools) != 2 || v.InstanceType != "" {
+		t.Errorf("the pools whose first choice is wanted are gone: %+v", v)
+	}
+	other := testEndpoint(func(s *driver.EndpointSpec) { s.Deployments[0].Compute.InstanceType = "ml.c5.large" })
+	if v = mustBlueprint(t, other, pooled, nil).config.ProductionVariants[0]; len(v.InstancePools) != 0 || v.InstanceType != "ml.c5.large" {
+		t.Errorf("another type is wanted than the pools': %+v", v)
+	}
+}
+
+func TestCaptureKeepsItsKey(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ reason, endpoint, capture, wanted, want string }{
+		{"its own", "alias/a", "alias/c", "alias/a", "alias/c"},
+		{"none, although the endpoint has one", "alias/a", "", "alias/a", ""},
+		{"its own, although the endpoint has none", "", "alias/c", "", "alias/c"},
+		{"a new key is for both", "alias/a", "alias/a", "alias/b", "alias/b"},
+		{"without a key there is none", "alias/a", "alias/a", "", ""},
+	} {
+		live := &sm.DescribeEndpointConfigOutput{KmsKeyId: optional(c.endpoint), DataCaptureConfig: &types.DataCaptureConfig{
+			DestinationS3Uri: aws.String("s3://bucket/capture"), KmsKeyId: optional(c.capture)}}
+		b := mustBlueprint(t, testEndpoint(func(s *driver.EndpointSpec) {
+			s.Settings.Encryption.Key, s.Settings.Capture = c.wanted, &driver.Capture{Percent: 1, Destination: "s3://bucket/capture"}
+		}), live, nil)
+		if got := aws.ToString(b.config.DataCaptureConfig.KmsKeyId); got != c.want {
+			t.Errorf("%s: %q, want %q", c.reason, got, c.want)
+		}
+	}
+}
+
+// TestModelsThatAVersionIDDescribes: anything else would be lost when the endpoint
+// is deployed anew.
+func TestModelsThatAVersionIDDescribes(t *testing.T) {
+	t.Parallel()
+	const own, others = "arn:aws:sagemaker:eu-west-1:123456789012:model-package/fraud/3", "arn:aws:sagemaker:eu-west-1:999999999999:model-package/fraud/3"
+	for _, c := range []struct {
+		reason  string
+		version string
+		change  func(*sm.DescribeModelOutput)
+	}{
+		{"a version", "3", func(*sm.DescribeModelOutput) {}},
+		{"alone in a list", "3", func(m *sm.DescribeModelOutput) {
+			m.Containers, m.PrimaryContainer = []types.ContainerDefinition{*m.PrimaryContainer}, nil
+		}},
+		{"one of its builds", "3", func(m *sm.DescribeModelOutput) { m.PrimaryContainer.InferenceSpecificationName = aws.String("gpu") }},
+		{"another account's registry", "", func(m *sm.DescribeModelOutput) { m.PrimaryContainer.ModelPackageName = aws.String(others) }},
+		{"a package without a version", "", func(m *sm.DescribeModelOutput) {
+			m.PrimaryContainer.ModelPackageName = aws.String("arn:aws:sagemaker:eu-west-1:123456789012:model-package/alone")
+		}},
+		{"an image of its own", "", func(m *sm.DescribeModelOutput) {
+			m.PrimaryContainer = &types.ContainerDefinition{Image: aws.String("x:1")}
+		}},
+		{"a private registry", "", func(m *sm.DescribeModelOutput) {
+			m.PrimaryContainer.ImageConfig = &types.ImageConfig{RepositoryAccessMode: types.RepositoryAccessModeVpc}
+		}},
+		{"two containers", "", func(m *sm.DescribeModelOutput) {
+			m.Containers, m.PrimaryContainer = []types.ContainerDefinition{*m.PrimaryContainer, *m.PrimaryContainer}, nil
+		}},
+		{"another role than the endpoint shows", "", func(m *sm.DescribeModelOutput) { m.ExecutionRoleArn = aws.String(testRole + "2") }},
+	} {
+		m := &sm.DescribeModelOutput{ModelArn: aws.String("arn:aws:sagemaker:eu-west-1:123456789012:model/x"), ExecutionRoleArn: aws.String(testRole),
+			PrimaryContainer: &types.ContainerDefinition{ModelPackageName: aws.String(own), Environment: map[string]string{"A": "1"}}}
+		c.change(m)
+		ref, env := offline().served(testEndpoint(nil).Key, m, modelSettings{role: testRole})
+		if ref.Version != c.version || (ref.Native == "") != (c.version != "") || (len(env) > 0) != (c.version != "") {
+			t.Errorf("%s: %+v, %v", c.reason, ref, env)
+		}
+	}
 }
 
 func TestTransition(t *testing.T) {

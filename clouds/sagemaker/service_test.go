@@ -75,20 +75,106 @@ func against(t *testing.T, s *service, log hclog.Logger) *sagemaker {
 	return d.(*sagemaker)
 }
 
+// TestRefreshOfAnUnchangedModelIsOneCall holds the budget, whatever the model has.
 func TestRefreshOfAnUnchangedModelIsOneCall(t *testing.T) {
 	t.Parallel()
 	s := &service{answers: map[string]func(map[string]any) (int, string){
 		"ListModelPackages": ok(`{"ModelPackageSummaryList":[{"ModelPackageVersion":1,"ModelPackageStatus":"Completed","ModelApprovalStatus":"Rejected",` +
 			`"ModelPackageArn":"arn:aws:sagemaker:eu-west-1:123456789012:model-package/fraud/1"}]}`),
 	}}
-	known := &driver.ModelState{Key: driver.Key{Platform: driver.SageMaker, Location: "eu-west-1", Name: "fraud"}, Versions: []driver.Version{
-		{Version: "1", NativeID: "arn:aws:sagemaker:eu-west-1:123456789012:model-package/fraud/1", Owned: true, Hash: "h", Approval: driver.Approved, Phase: driver.Ready}}}
+	known := &driver.ModelState{Key: driver.Key{Platform: driver.SageMaker, Location: "eu-west-1", Name: "fraud"}, Description: "of cards",
+		Labels: map[string]string{"team": "risk"}, Versions: []driver.Version{{Version: "1", NativeID: "arn:aws:sagemaker:eu-west-1:123456789012:model-package/fraud/1",
+			Owned: true, Hash: "h", Approval: driver.Approved, Phase: driver.Ready, Aliases: []string{"champion"}, Metadata: map[string]string{"run": "12"}}}}
 	got, err := against(t, s, nil).ObserveModel(t.Context(), known.Key, known)
 	if err != nil || s.count()[""] != 1 {
 		t.Fatalf("%v, calls %v", err, s.calls)
 	}
 	if v := got.Versions[0]; v.Hash != "h" || v.Approval != driver.Rejected || known.Versions[0].Approval != driver.Approved {
 		t.Errorf("the list shows a rejection that the state does not: %+v", v)
+	}
+	if got.Description != "of cards" || got.Labels["team"] != "risk" || len(got.Versions[0].Aliases) != 1 {
+		t.Errorf("what is known is lost: %+v", got)
+	}
+}
+
+// TestRefreshOfALabelledEndpointIsTwoCalls: without autoscaling there is a call left
+// for the labels, which somebody may have changed.
+func TestRefreshOfALabelledEndpointIsTwoCalls(t *testing.T) {
+	t.Parallel()
+	s := &service{answers: map[string]func(map[string]any) (int, string){
+		"DescribeEndpoint": ok(`{"EndpointName":"fraud","EndpointArn":"arn:aws:sagemaker:eu-west-1:123456789012:endpoint/fraud","EndpointStatus":"InService",` +
+			`"EndpointConfigName":"c","ProductionVariants":[{"VariantName":"main","DesiredWeight":100,"DesiredInstanceCount":1,"CurrentInstanceCount":1}]}`),
+		"ListTags": ok(`{"Tags":[{"Key":"team","Value":"fraud"},{"Key":"ml:managed-by","Value":"terraform-provider-ml"},{"Key":"ml:resource","Value":"fraud"}]}`),
+	}}
+	known := &driver.EndpointState{Key: driver.Key{Platform: driver.SageMaker, Location: "eu-west-1", Name: "fraud"}, Memo: "c", Phase: driver.Ready, Marks: driver.Marks{Owned: true},
+		NativeID: "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/fraud", Labels: map[string]string{"team": "risk"},
+		Deployments: []driver.DeploymentState{{Deployment: driver.Deployment{Name: "main", Traffic: 100, Scaling: driver.Scaling{Min: 1, Max: 1}}}}}
+	got, err := against(t, s, nil).ObserveEndpoint(t.Context(), known.Key, known)
+	if err != nil || s.count()[""] != 2 || got.Labels["team"] != "fraud" {
+		t.Errorf("%v, calls %v, labels %v", err, s.calls, got.Labels)
+	}
+}
+
+// TestInferenceComponentsAreRefused: their endpoint's variants have no model, and
+// a state of it would say that nothing is served.
+func TestInferenceComponentsAreRefused(t *testing.T) {
+	t.Parallel()
+	s := &service{answers: map[string]func(map[string]any) (int, string){
+		"DescribeEndpoint": ok(`{"EndpointName":"fraud","EndpointArn":"arn:aws:sagemaker:eu-west-1:123456789012:endpoint/fraud","EndpointStatus":"InService",` +
+			`"EndpointConfigName":"c","ProductionVariants":[{"VariantName":"main"}]}`),
+		"DescribeEndpointConfig": ok(`{"EndpointConfigName":"c","EndpointConfigArn":"arn:aws:sagemaker:eu-west-1:123456789012:endpoint-config/c",` +
+			`"ExecutionRoleArn":"` + testRole + `","ProductionVariants":[{"VariantName":"main","InstanceType":"ml.g5.xlarge","InitialInstanceCount":1}]}`),
+		"ListTags": ok(`{"Tags":[]}`), "DescribeScalableTargets": ok(`{"ScalableTargets":[]}`),
+		"ListEndpointConfigs": ok(`{"EndpointConfigs":[]}`), "ListModels": ok(`{"Models":[]}`),
+	}}
+	_, err := against(t, s, nil).ObserveEndpoint(t.Context(), driver.Key{Platform: driver.SageMaker, Location: "eu-west-1", Name: "fraud"}, nil)
+	if !mlerr.Is(err, mlerr.Unsupported) || !strings.Contains(err.Error(), "inference components") || mlerr.Hint(err) == "" {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestATokenOutlivesItsVersion: the service answers a repeated token with the
+// version that it first made, also when somebody has deleted that one since.
+func TestATokenOutlivesItsVersion(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		reason string
+		alive  int // the first version that exists
+		want   mlerr.Code
+		tokens int
+	}{
+		{"the version is there", 4, 0, 1},
+		{"it was deleted", 5, 0, 2},
+		{"nothing that is made appears: more of it would be no help", 9, mlerr.NotYetVisible, 2},
+	} {
+		made := map[string]int{}
+		s := &service{answers: map[string]func(map[string]any) (int, string){
+			"DescribeModelPackageGroup": ok(`{"ModelPackageGroupName":"fraud","ModelPackageGroupArn":"arn:aws:sagemaker:eu-west-1:123456789012:model-package-group/fraud","CreationTime":1}`),
+			"CreateModelPackage": func(body map[string]any) (int, string) {
+				token, _ := body["ClientToken"].(string)
+				if made[token] == 0 {
+					made[token] = 4 + len(made)
+				}
+				return http.StatusOK, fmt.Sprintf(`{"ModelPackageArn":"arn:aws:sagemaker:eu-west-1:123456789012:model-package/fraud/%d"}`, made[token])
+			},
+			"DescribeModelPackage": func(body map[string]any) (int, string) {
+				id, _ := body["ModelPackageName"].(string)
+				if n := int(id[len(id)-1] - '0'); n < c.alive {
+					return http.StatusBadRequest, `{"__type":"ValidationException","message":"ModelPackage ` + id + ` does not exist."}`
+				}
+				return http.StatusOK, `{"ModelPackageArn":"` + id + `"}`
+			},
+		}}
+		spec := &driver.ModelSpec{Key: driver.Key{Platform: driver.SageMaker, Location: "eu-west-1", Name: "fraud"}, Serving: driver.Serving{Image: "x:1"}}
+		d := against(t, s, nil)
+		for range 2 { // repeated, it makes nothing more
+			if err := d.PublishVersion(t.Context(), spec, "s3://bucket/model.tar.gz", "3"); mlerr.CodeOf(err) != c.want {
+				t.Errorf("%s: %v", c.reason, err)
+			}
+		}
+		if len(made) != c.tokens {
+			t.Errorf("%s: versions were made with %d tokens, want %d", c.reason, len(made), c.tokens)
+		}
 	}
 }
 

@@ -8,22 +8,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/aws/aws-sdk-go-v2/service/sagemaker/types"
-
 	"github.com/mlplane/terraform-provider-ml/internal/hardware"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
-func TestCatalogIsComplete(t *testing.T) {
+func TestCatalogUsesTheLanguagesNames(t *testing.T) {
 	t.Parallel()
-	for _, v := range types.ProductionVariantInstanceType("").Values() {
-		if _, ok := hardware.Lookup("sagemaker", string(v)); !ok {
-			t.Errorf("%s is in the service's enumeration and not in the catalog", v)
-		}
-	}
 	for _, m := range hardware.All("sagemaker") {
 		if m.Accelerator != "" && !slices.Contains(hardware.Accelerators(), m.Accelerator) {
 			t.Errorf("%s has the accelerator %s, which the language does not name", m.Name, m.Accelerator)
+		}
+		if (m.Accelerator != "") != (m.AcceleratorCount > 0) || (m.Arch != "x86_64" && m.Arch != "arm64") || (m.Known && m.MemoryGiB <= 0) {
+			t.Errorf("the row of %s contradicts itself: %+v", m.Name, m)
 		}
 	}
 }
