@@ -68,7 +68,7 @@ func TestServe(t *testing.T) {
 	}
 	stop()
 	must("", <-ended)(t)
-	if _, err := http.Get(urls["sagemaker"]); err == nil { //nolint:noctx // refused at once
+	if _, err := http.Get(urls["sagemaker"]); err == nil { // refused at once
 		t.Error("it is served after its end")
 	}
 }
