@@ -5,6 +5,7 @@ package clouds
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
@@ -79,8 +80,11 @@ func CapabilityTable(all map[driver.Platform]*driver.Features) string {
 				cell = "yes"
 				for _, u := range c.uses {
 					if g := f.Gap(u); g != nil {
-						notes = append(notes, fmt.Sprintf("`%s` %s. %s", p, g.Reason, g.Alternative))
-						cell = fmt.Sprintf("no [%d]", len(notes))
+						note := fmt.Sprintf("`%s` %s. %s", p, g.Reason, g.Alternative)
+						if !slices.Contains(notes, note) {
+							notes = append(notes, note)
+						}
+						cell = fmt.Sprintf("no [%d]", slices.Index(notes, note)+1)
 						break
 					}
 				}
