@@ -372,3 +372,24 @@ func TestVariantsOfOthersShow(t *testing.T) {
 	}
 	a.apply(t, spec)
 }
+
+// TestAModelMadeByHandKeepsItsRole: role and network belong to the Model, and that
+// one is not ours to make again.
+func TestAModelMadeByHandKeepsItsRole(t *testing.T) {
+	t.Parallel()
+	a := newAccount(t)
+	a.outside(t, "own", 1)
+	spec := a.imported(t, a.make(t, &byHand{name: "legacy", config: awssagemaker.CreateEndpointConfigInput{ProductionVariants: []types.ProductionVariant{variant("AllTraffic", "own")}}}))
+	before := a.Objects(t)
+	spec.Settings.SageMaker.ExecutionRoleARN += "-other"
+	must(t, a.CheckEndpoint(spec))
+	_, err := a.ApplyEndpoint(t.Context(), spec, clouds.How{Limit: time.Hour})
+	if !mlerr.Is(err, mlerr.InvalidArgument) || mlerr.PathOf(err) != "sagemaker.execution_role_arn" || mlerr.Hint(err) == "" {
+		t.Errorf("%v", err)
+	}
+	if diff := cmp.Diff(before, a.Objects(t)); diff != "" {
+		t.Error(diff)
+	}
+	spec.Deployments[0].Model = a.version(t, "fraud", "one") // ours is made with the new role
+	a.apply(t, spec)
+}
