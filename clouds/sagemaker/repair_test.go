@@ -132,7 +132,7 @@ func TestAFailedUpdateKeepsAutoscaling(t *testing.T) {
 		spec.Deployments[0].Compute.InstanceType = "ml.m5.xlarge"
 		must(t, a.CheckEndpoint(spec))
 		state, err := a.ApplyEndpoint(t.Context(), spec, clouds.How{Limit: time.Hour})
-		if !mlerr.Is(err, c.want) || !strings.Contains(err.Error(), c.fault["message"].(string)) { //nolint:forcetypeassert // set above
+		if !mlerr.Is(err, c.want) || !strings.Contains(err.Error(), c.fault["message"].(string)) {
 			t.Fatalf("%s: %v", c.reason, err)
 		}
 		if diff := cmp.Diff(d.Scaling, state.Deployments[0].Scaling); diff != "" || state.Deployments[0].Compute.InstanceType != "ml.m5.large" {
