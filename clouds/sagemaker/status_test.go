@@ -103,7 +103,9 @@ func TestLabelsAreTags(t *testing.T) {
 		reason, path string
 		change       func(*driver.EndpointSpec)
 	}{
-		{"the charset", "", func(s *driver.EndpointSpec) { s.Labels = map[string]string{"Größe 1/2": "a_b.c:d=e+f-g@h", "empty": ""} }},
+		{"the charset", "", func(s *driver.EndpointSpec) {
+			s.Labels = map[string]string{"Größe 1/2": "a_b.c:d=e+f-g@h", "empty": ""}
+		}},
 		{"the longest", "", func(s *driver.EndpointSpec) {
 			s.Labels = map[string]string{strings.Repeat("k", 128): strings.Repeat("ü", 256)}
 		}},
