@@ -4,11 +4,13 @@
 package provider
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
 
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
@@ -34,29 +36,33 @@ func attributePath(dotted string) path.Path {
 // whether there was one. doing is a short title, "Cannot update the endpoint".
 func report(diags *diag.Diagnostics, doing string, err error) bool {
 	for _, e := range mlerr.Split(err) {
-		detail := sentence(e.Error())
-		if hint := mlerr.Hint(e); hint != "" {
-			detail += "\n\n" + sentence(hint)
+		hint := ""
+		if h := mlerr.Hint(e); h != "" {
+			hint = "\n\n" + sentence(h)
 		}
 		if dotted := mlerr.PathOf(e); dotted != "" {
-			diags.AddAttributeError(attributePath(dotted), doing, detail)
+			// Of a path into an object or map, Terraform shows the resource only.
+			p := attributePath(dotted)
+			diags.AddAttributeError(p, doing, stopped(p.String()+": "+e.Error())+hint)
 		} else {
-			diags.AddError(doing, detail)
+			diags.AddError(doing, sentence(e.Error())+hint)
 		}
 	}
 	return err != nil
 }
 
-// sentence starts with a capital and ends with a full stop.
+// sentence starts with a capital, unless it starts with a name, and ends with a
+// full stop.
 func sentence(s string) string {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		return s
-	}
-	if first := s[0]; first >= 'a' && first <= 'z' && !strings.ContainsAny(strings.SplitN(s, " ", 2)[0], "./_:") {
+	first, _, _ := strings.Cut(s, " ")
+	if s != "" && !strings.ContainsAny(first, "./_:") && !slices.Contains(driver.Platforms(), driver.Platform(first)) {
 		s = strings.ToUpper(s[:1]) + s[1:]
 	}
-	if !strings.HasSuffix(s, ".") && !strings.HasSuffix(s, "\n") {
+	return stopped(s)
+}
+
+func stopped(s string) string {
+	if s = strings.TrimSpace(s); s != "" && !strings.ContainsAny(s[len(s)-1:], ".?!") {
 		s += "."
 	}
 	return s

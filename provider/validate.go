@@ -33,11 +33,12 @@ func (c check) ValidateString(_ context.Context, req validator.StringRequest, re
 	}
 	value := req.ConfigValue.ValueString()
 	if err := c.test(value); err != nil {
-		resp.Diagnostics.AddAttributeError(req.Path, "Invalid value", sentence(fmt.Sprintf("%q is not %s: %s", value, c.must, err)))
+		resp.Diagnostics.AddAttributeError(req.Path, "Invalid value", stopped(fmt.Sprintf("%s: %q is not %s: %s", req.Path, value, c.must, err)))
 	}
 }
 
-// isPositive leaves what is no duration at all to the attribute's type.
+// isPositive never sees a string that is no duration: the attribute's type
+// refuses that.
 var isPositive = check{"longer than nothing", func(s string) error {
 	if d, err := time.ParseDuration(s); err == nil && d <= 0 {
 		return errors.New("it must be above zero")
