@@ -41,6 +41,7 @@ type Options struct {
 type Server struct {
 	dir       string
 	store     *state.Store
+	log       hclog.Logger
 	aws       *aws
 	listeners []net.Listener
 	servers   []*http.Server
@@ -56,7 +57,10 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{dir: o.StateDir, store: store, endpoints: map[string]string{}}
+	s := &Server{dir: o.StateDir, store: store, log: o.Logger, endpoints: map[string]string{}}
+	if s.log == nil {
+		s.log = hclog.NewNullLogger()
+	}
 	if err := s.serve(o); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -68,16 +72,12 @@ func (s *Server) serve(o Options) error {
 	if clock == nil {
 		clock = clockwork.NewRealClock()
 	}
-	log := o.Logger
-	if log == nil {
-		log = hclog.NewNullLogger()
-	}
 	objects := filepath.Join(s.dir, "s3")
 	store, err := s3.New(objects)
 	if err != nil {
 		return err
 	}
-	s.aws = &aws{dir: s.dir, store: s.store, log: log, now: clock.Now, s3: store, sagemaker: sagemaker.New(sagemaker.Options{
+	s.aws = &aws{dir: s.dir, store: s.store, log: s.log, now: clock.Now, s3: store, sagemaker: sagemaker.New(sagemaker.Options{
 		Store: s.store, Now: clock.Now, Speed: speed(o.Speed),
 		Artifact:  func(bucket, key string) (io.ReadCloser, error) { return s3.Open(objects, bucket, key) },
 		Keys:      func(bucket, prefix string) ([]string, error) { return s3.Keys(objects, bucket, prefix) },
@@ -143,7 +143,7 @@ func (s *Server) listen(name, address string, h http.Handler) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, ErrorLog: s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})}
 	s.listeners, s.servers = append(s.listeners, l), append(s.servers, server)
 	s.endpoints[name] = "http://" + l.Addr().String()
 	go func() { _ = server.Serve(l) }() // ends with Close

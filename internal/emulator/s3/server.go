@@ -48,6 +48,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	gofakes3.New(b, gofakes3.WithRequestID(id)).Server().ServeHTTP(resp, r)
+	resp.finishHeader() // of an answer without a body, whose header is not written yet
 }
 
 // response lets the backend decide what gofakes3 would write wrongly: the ETag
@@ -74,6 +75,13 @@ func (w *response) Write(p []byte) (int, error) {
 func (w *response) finishHeader() {
 	if w.etag != "" {
 		w.Header().Set("ETag", w.etag)
+	}
+	// Clients that take metadata's names as they come expect S3's lower case.
+	for name, values := range w.Header() {
+		if strings.HasPrefix(name, metaPrefix) {
+			delete(w.Header(), name)
+			w.Header()[strings.ToLower(name)] = values
+		}
 	}
 }
 
