@@ -74,8 +74,12 @@ func fillOne(a schema.Attribute, config, computed attr.Value) attr.Value {
 
 func fillObject(attributes map[string]schema.Attribute, config, computed attr.Value) attr.Value {
 	c, k := config.(types.Object), computed.(types.Object) //nolint:forcetypeassert // as the schema says
-	if c.IsNull() || c.IsUnknown() || k.IsNull() || k.IsUnknown() {
+	if c.IsNull() || c.IsUnknown() {
 		return c
+	}
+	if k.IsNull() || k.IsUnknown() {
+		// All that the user wrote in it is unknown; defaults are not.
+		k = value(c.Type(background), map[string]any{}).(types.Object) //nolint:forcetypeassert // of an object's type
 	}
 	return types.ObjectValueMust(c.AttributeTypes(background), fill(attributes, c.Attributes(), k.Attributes()))
 }
