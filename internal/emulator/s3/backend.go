@@ -45,6 +45,10 @@ func translate(err error, bucket string) error {
 	case errors.Is(err, errNotEmpty):
 		return gofakes3.ErrorMessage(gofakes3.ErrBucketNotEmpty, "The bucket you tried to delete is not empty")
 	}
+	var known gofakes3.Error
+	if errors.As(err, &known) {
+		return known // gofakes3 does not unwrap
+	}
 	return err
 }
 
@@ -148,8 +152,8 @@ func (b *backend) GetObject(bucket, key string, want *gofakes3.ObjectRangeReques
 		_, err = f.Seek(obj.Range.Start, io.SeekStart)
 	}
 	if err != nil {
-		_ = f.Close()   // only read
-		return nil, err // as it is: gofakes3 does not unwrap
+		_ = f.Close() // only read
+		return nil, err
 	}
 	obj.Contents = f
 	if obj.Range != nil {
@@ -237,7 +241,7 @@ func (b *backend) PutObject(bucket, key string, _ map[string]string, input io.Re
 	}
 	o, err := b.store.writeBlob(input)
 	if err != nil {
-		return none, err
+		return none, translate(err, bucket)
 	}
 	if size >= 0 && o.Size != size {
 		b.store.dropBlob(o.Blob)
@@ -265,7 +269,7 @@ func (b *backend) preconditions(bucket, key string) error {
 	o, err := b.store.find(bucket, key)
 	switch {
 	case errors.Is(err, errNoKey):
-		return b.allow(nil)
+		return translate(b.allow(nil), bucket)
 	case err != nil:
 		return translate(err, bucket)
 	}

@@ -159,7 +159,7 @@ func (b *backend) UploadPart(bucket, key string, id gofakes3.UploadID, number in
 	}
 	part, err := b.store.writeBlob(input)
 	if err != nil {
-		return "", err
+		return "", translate(err, bucket)
 	}
 	if size >= 0 && part.Size != size {
 		b.store.dropBlob(part.Blob)
