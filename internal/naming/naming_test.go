@@ -42,13 +42,22 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// A name made of an allowed one is allowed, whatever is cut.
 func FuzzName(f *testing.F) {
 	f.Add("fraud", "x")
 	f.Add("---", "")
+	f.Add("a"+strings.Repeat("-b", 31), "y")
+	f.Add(strings.Repeat("a", 50)+"--b", "z")
 	f.Add(strings.Repeat("é", 80), "y")
 	f.Fuzz(func(t *testing.T, base, content string) {
-		if name := naming.Name(base, 63, naming.Hash(content)); len(name) > 63 {
+		name := naming.Name(base, 63, naming.Hash(content))
+		if len(name) > 63 {
 			t.Errorf("%q is longer than 63", name)
+		}
+		for _, platform := range []string{"sagemaker", "kubernetes"} {
+			if naming.Check(platform, "endpoint", base) == nil && naming.Check(platform, "endpoint", name) != nil {
+				t.Errorf("%s allows %q and not %q", platform, base, name)
+			}
 		}
 	})
 }
