@@ -21,7 +21,7 @@ func TestBoto3(t *testing.T) {
 	if found.Run() != nil {
 		t.Skip("not installed: boto3")
 	}
-	cmd := exec.CommandContext(t.Context(), python, filepath.Join("testdata", "life.py"), url, artifact(t)) //nolint:gosec // our own script
+	cmd := exec.CommandContext(t.Context(), python, filepath.Join("testdata", "life.py"), url, artifact(t)) // our own script
 	cmd.Env = env
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
