@@ -29,7 +29,7 @@ func TestImportByIdentity(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := func(s string) tftypes.Value { return tftypes.NewValue(tftypes.String, s) }
-	providerType := schemas.Provider.ValueType().(tftypes.Object) //nolint:forcetypeassert // as schemas are
+	providerType := schemas.Provider.ValueType().(tftypes.Object)
 	config := object(t, providerType, map[string]tftypes.Value{
 		"rehearsal": object(t, providerType.AttributeTypes["rehearsal"], map[string]tftypes.Value{"state_dir": text(r.Dir)}),
 		"sagemaker": object(t, providerType.AttributeTypes["sagemaker"], map[string]tftypes.Value{"region": text(acctest.Region)}),
@@ -64,7 +64,7 @@ func TestImportByIdentity(t *testing.T) {
 func object(t *testing.T, as tftypes.Type, set map[string]tftypes.Value) tftypes.Value {
 	t.Helper()
 	members := map[string]tftypes.Value{}
-	for name, member := range as.(tftypes.Object).AttributeTypes { //nolint:forcetypeassert // callers pass objects
+	for name, member := range as.(tftypes.Object).AttributeTypes {
 		members[name] = tftypes.NewValue(member, nil)
 	}
 	maps.Copy(members, set)
