@@ -24,7 +24,7 @@ type cli struct {
 }
 
 func (c *cli) exec(args string, rest []string) (stdout []byte, stderr string, err error) {
-	cmd := exec.CommandContext(c.t.Context(), c.bin, append(strings.Fields(args), rest...)...) //nolint:gosec // the tool under test
+	cmd := exec.CommandContext(c.t.Context(), c.bin, append(strings.Fields(args), rest...)...) // the tool under test
 	cmd.Env = c.env
 	var problems bytes.Buffer
 	cmd.Stderr = &problems
