@@ -163,9 +163,9 @@ func (p *endpointPlan) unknownIn(prefix string) bool {
 	return false
 }
 
-// facts fills in what the platform says, where this change leaves it alone. An
-// endpoint that does not work as it should has no address yet, which makes a
-// change of a plan that would otherwise be empty.
+// facts fills in what the platform says, where this change leaves it alone. Of an
+// endpoint that has failed, or that an earlier run has left unfinished, the
+// address is left open: that makes a change of a plan that would else be empty.
 func (p *endpointPlan) facts(computed members, replaced bool) {
 	if p.was == nil || replaced {
 		computed.forget("url", "invoke_policy")
@@ -174,8 +174,8 @@ func (p *endpointPlan) facts(computed members, replaced bool) {
 	computed.take(p.prior, "url", "invoke_policy")
 	changed := func(name string, was, is any) bool { return p.unknownIn(name) || !same(was, is) }
 	was, is := &p.was.Settings, &p.spec.Settings
-	broken := p.known != nil && (p.known.Phase == driver.Failed || p.known.Repair != "")
-	if broken || p.prior["url"].IsNull() || changed("network", was.Network, is.Network) || changed("encryption", was.Encryption, is.Encryption) {
+	due := p.known != nil && (p.known.Phase == driver.Failed || p.known.Unfinished != "")
+	if due || p.prior["url"].IsNull() || changed("network", was.Network, is.Network) || changed("encryption", was.Encryption, is.Encryption) {
 		computed.forget("url")
 	}
 	if p.prior["invoke_policy"].IsNull() || changed("auth", was.Auth, is.Auth) {
@@ -190,8 +190,8 @@ func (p *endpointPlan) explain(m members, diags *diag.Diagnostics) {
 	if p.spec.SmokeTest != nil && !f.TestBeforeTraffic && changes {
 		diags.AddAttributeWarning(path.Root("smoke_test"), "The smoke test is sent after the traffic has moved", sentence(f.SmokeTestBy))
 	}
-	if p.known != nil && p.known.Repair != "" {
-		diags.AddWarning("The endpoint is damaged and will be repaired", sentence(p.known.Repair))
+	if p.known != nil && p.known.Unfinished != "" {
+		diags.AddWarning("The endpoint is not finished and will be", sentence(p.known.Unfinished))
 	}
 	if p.known != nil && p.known.Phase == driver.Failed {
 		diags.AddWarning("The endpoint has failed and will be made again", sentence(p.known.Reason))

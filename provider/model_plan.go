@@ -40,6 +40,9 @@ func (r *modelResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanR
 	if p.replaced() {
 		resp.RequiresReplace = append(resp.RequiresReplace, path.Root("location"))
 	}
+	if p.known != nil && p.known.Unfinished != "" {
+		resp.Diagnostics.AddWarning("The model is not finished and will be", sentence(p.known.Unfinished))
+	}
 	m := r.planned(p)
 	if v := m["version"].(types.String); !v.IsUnknown() && !p.unknown("approval") { //nolint:forcetypeassert // as the schema says
 		r.platforms.planApproval(driver.VersionRef{Key: p.spec.Key, Version: v.ValueString()}, p.spec.Approval)
@@ -148,6 +151,9 @@ func (p *modelPlan) facts(computed members) {
 	}
 	computed.take(p.prior, modelFacts...)
 	newest := p.known.Newest()
+	if p.known.Unfinished != "" {
+		computed.forget("versions") // makes a change of a plan that would else be empty
+	}
 	if p.unknown("aliases") || p.unknown("approval") || p.unknown("retain_versions") || !same(newest.Aliases, p.spec.Aliases) ||
 		newest.Approval != p.spec.Approval || len(p.known.Versions) > p.spec.RetainVersions {
 		computed.forget("versions", "previous_version_id")
