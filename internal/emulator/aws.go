@@ -51,7 +51,7 @@ const maxRequest = 32 << 20
 
 func (a *aws) handler(page http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if page != nil && r.Method == http.MethodGet && r.URL.Path == "/" && strings.Contains(r.Header.Get("Accept"), "text/html") {
+		if page != nil && r.Method == http.MethodGet && r.URL.Path == "/" && r.Header.Get("Authorization") == "" && !r.URL.Query().Has("X-Amz-Signature") {
 			page(w, r)
 			return
 		}
