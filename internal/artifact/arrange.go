@@ -34,7 +34,7 @@ func Arrange(directory, name string, single bool, entries []Entry) ([]Entry, err
 	case runtimes.PyTorch:
 		arranged, err = renamed(single, entries, "model.pth", []string{".pt", ".pth"})
 	case runtimes.Sklearn:
-		arranged, err = renamed(single, entries, "model.joblib", []string{".joblib", ".pkl", ".pickle"})
+		arranged, err = sklearn(single, entries)
 	case runtimes.HuggingFace:
 		if single || !has(entries, "config.json") {
 			err = needs("a directory that holds config.json, the weights and the tokenizer")
@@ -106,6 +106,29 @@ func tensorflow(entries []Entry) ([]Entry, error) {
 		}
 	}
 	return nil, needs("a SavedModel: a directory that holds saved_model.pb and variables/")
+}
+
+// sklearnScript is what the scikit-learn container cannot do without.
+const sklearnScript = `"""Loads the model. An artifact with a code/inference.py of its own keeps that."""
+import os
+
+import joblib
+
+
+def model_fn(model_dir):
+    for name in sorted(os.listdir(model_dir)):
+        if name.endswith((".joblib", ".pkl", ".pickle")):
+            return joblib.load(os.path.join(model_dir, name))
+    raise FileNotFoundError("no model in " + model_dir)
+`
+
+// sklearn adds the script that loads the model, unless the artifact has code.
+func sklearn(single bool, entries []Entry) ([]Entry, error) {
+	arranged, err := renamed(single, entries, "model.joblib", []string{".joblib", ".pkl", ".pickle"})
+	if err != nil || slices.ContainsFunc(arranged, func(e Entry) bool { return strings.HasPrefix(e.Path, "code/") }) {
+		return arranged, err
+	}
+	return append(slices.Clip(arranged), generated("code/inference.py", sklearnScript)), nil
 }
 
 // renamed gives a single file the name that the runtime loads. A directory is

@@ -111,6 +111,9 @@ func (l local) Entries(ctx context.Context) ([]Entry, error) {
 		return nil, l.refuse(err)
 	}
 	if !info.IsDir() {
+		if !info.Mode().IsRegular() { // reading a pipe would wait for ever
+			return nil, mlerr.New(mlerr.InvalidArgument, "%s is neither a file nor a directory", l).At("artifact.uri")
+		}
 		return []Entry{l.entry(string(l), filepath.Base(string(l)), info)}, nil
 	}
 	root, err := filepath.EvalSymlinks(string(l))

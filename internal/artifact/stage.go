@@ -56,13 +56,17 @@ func Stage(ctx context.Context, store Store, q Request) (string, error) {
 	return q.stageArchive(ctx, store, sums)
 }
 
+// arrangement counts how Arrange has changed: another arrangement is another
+// place, since nothing is overwritten.
+const arrangement = "2"
+
 func (q *Request) place(kind string) Location {
 	at := q.Into
 	at.Key = strings.TrimSuffix(at.Key, "/")
 	if at.Key != "" {
 		at.Key += "/"
 	}
-	at.Key += q.Digest + "/" + naming.Name(kind, 40, naming.Hash([]string{q.Directory, q.Name, "1"})) + "/"
+	at.Key += q.Digest + "/" + naming.Name(kind, 40, naming.Hash([]string{q.Directory, q.Name, arrangement})) + "/"
 	return at
 }
 
@@ -87,11 +91,8 @@ func (q *Request) stageArchive(ctx context.Context, store Store, sums *checker) 
 		}
 		w.CloseWithError(err)
 	}()
-	err := store.Put(ctx, at, q.Digest, r)
+	err := put(ctx, store, at, q.Digest, r)
 	r.CloseWithError(io.ErrClosedPipe)
-	if mlerr.Is(err, mlerr.Conflict) {
-		return address(at), nil // somebody else was faster with the same bytes
-	}
 	return address(at), err
 }
 
@@ -125,11 +126,7 @@ func (q *Request) stageTree(ctx context.Context, store Store, sums *checker) (st
 			return "", err
 		}
 	}
-	err = store.Put(ctx, marker, q.Digest, strings.NewReader(""))
-	if mlerr.Is(err, mlerr.Conflict) {
-		err = nil
-	}
-	return address(at), err
+	return address(at), put(ctx, store, marker, q.Digest, strings.NewReader(""))
 }
 
 func discard(ctx context.Context, e *Entry) error {
@@ -151,9 +148,17 @@ func putEntry(ctx context.Context, store Store, at Location, digest string, e En
 		return err
 	}
 	defer r.Close()
-	err = store.Put(ctx, at, digest, r)
-	if mlerr.Is(err, mlerr.Conflict) {
-		return nil
+	return put(ctx, store, at, digest, r)
+}
+
+// put writes an object, unless somebody else was faster with the same artifact.
+func put(ctx context.Context, store Store, at Location, digest string, r io.Reader) error {
+	err := store.Put(ctx, at, digest, r)
+	if !mlerr.Is(err, mlerr.Conflict) {
+		return err
+	}
+	if there, other := present(ctx, store, at, digest); there || other != nil {
+		return other
 	}
 	return err
 }
@@ -180,6 +185,28 @@ type checker struct {
 	entries      []Entry
 	hashed       []Entry
 	hashes       []hash.Hash
+	sums         []string // of the files, once check has found them right
+}
+
+// hashing hashes what is read, and fails at the end of a file that was read
+// before and has changed since.
+type hashing struct {
+	io.ReadCloser
+	hash       hash.Hash
+	want, name string
+}
+
+func (h *hashing) Read(p []byte) (int, error) {
+	n, err := h.ReadCloser.Read(p)
+	h.hash.Write(p[:n])
+	if err == io.EOF && h.want != "" && hex.EncodeToString(h.hash.Sum(nil)) != h.want { //nolint:errorlint // readers return it bare
+		err = changed(h.name)
+	}
+	return n, err
+}
+
+func changed(name string) error {
+	return mlerr.New(mlerr.InvalidArgument, "%s changed while it was read", name).At("artifact.uri").WithHint("Apply again")
 }
 
 // hashing returns the entries so that reading them feeds the checker.
@@ -195,10 +222,11 @@ func (c *checker) hashing() []Entry {
 				return nil, err
 			}
 			c.hashes[i] = sha256.New()
-			return struct {
-				io.Reader
-				io.Closer
-			}{io.TeeReader(r, c.hashes[i]), r}, nil
+			again := &hashing{ReadCloser: r, hash: c.hashes[i]}
+			if c.sums != nil {
+				again.want, again.name = c.sums[i], c.entries[i].Path
+			}
+			return again, nil
 		}
 	}
 	return append([]Entry(nil), c.hashed...)
@@ -217,6 +245,7 @@ func (c *checker) check() error {
 		return mlerr.New(mlerr.InvalidArgument, "%s has the digest %s, and %s was planned", c.source, got, c.want).
 			At("artifact.uri").WithHint("The artifact changed since the plan: plan again")
 	}
+	c.sums = sums
 	return nil
 }
 
@@ -281,7 +310,7 @@ func packEntry(ctx context.Context, t *tar.Writer, e Entry) error {
 	defer r.Close()
 	n, err := io.Copy(t, r)
 	if errors.Is(err, tar.ErrWriteTooLong) || (err == nil && n != e.Size) {
-		return mlerr.New(mlerr.InvalidArgument, "%s changed while it was read", e.Path).At("artifact.uri").WithHint("Apply again")
+		return changed(e.Path)
 	}
 	return err
 }

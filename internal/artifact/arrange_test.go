@@ -1,0 +1,89 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package artifact_test
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mlplane/terraform-provider-ml/internal/artifact"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/runtimes"
+)
+
+// Each runtime finds the files where its container looks for them.
+func TestArrange(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		runtime string
+		single  bool
+		files   string
+		want    string // "" is refused
+	}{
+		{runtimes.Triton, true, "any.onnx", "fraud/1/model.onnx fraud/config.pbtxt"},
+		{runtimes.Triton, true, "any.pt", "fraud/1/model.pt fraud/config.pbtxt"},
+		{runtimes.Triton, true, "any.bin", ""},
+		{runtimes.Triton, false, "m/1/model.onnx m/config.pbtxt", "m/1/model.onnx m/config.pbtxt"},
+		{runtimes.Triton, false, "model.onnx config.pbtxt", ""},
+		{runtimes.TensorFlow, false, "saved_model.pb variables/v", "1/saved_model.pb 1/variables/v"},
+		{runtimes.TensorFlow, false, "3/saved_model.pb 3/variables/v", "3/saved_model.pb 3/variables/v"},
+		{runtimes.TensorFlow, false, "m/3/saved_model.pb", "m/3/saved_model.pb"},
+		{runtimes.TensorFlow, true, "saved_model.h5", ""},
+		{runtimes.XGBoost, true, "fraud.json", "xgboost-model"},
+		{runtimes.XGBoost, false, "code/inference.py xgboost-model", "code/inference.py xgboost-model"},
+		{runtimes.XGBoost, false, "model.json", ""},
+		{runtimes.PyTorch, true, "net.pt", "net.pt"},
+		{runtimes.PyTorch, true, "net", "model.pth"},
+		{runtimes.PyTorch, false, "code/inference.py deep/net.pt", ""},
+		{runtimes.Sklearn, true, "forest.joblib", "code/inference.py forest.joblib"},
+		{runtimes.Sklearn, true, "forest", "code/inference.py model.joblib"},
+		{runtimes.Sklearn, false, "forest.pkl", "code/inference.py forest.pkl"},
+		{runtimes.Sklearn, false, "code/serve.py forest.pkl", "code/serve.py forest.pkl"},
+		{runtimes.Sklearn, false, "readme.md", ""},
+		{runtimes.HuggingFace, false, "config.json model.safetensors", "config.json model.safetensors"},
+		{runtimes.HuggingFace, false, "model.safetensors", ""},
+		{runtimes.HuggingFace, true, "config.json", ""},
+		{"", true, "anything", "anything"},
+		{"", false, "b a/c", "a/c b"},
+	} {
+		var entries []artifact.Entry
+		for _, name := range strings.Fields(c.files) {
+			entries = append(entries, artifact.Entry{Path: name})
+		}
+		arranged, err := artifact.Arrange(c.runtime, "fraud", c.single, entries)
+		var got []string
+		for _, e := range arranged {
+			got = append(got, e.Path)
+		}
+		if c.want == "" {
+			if !mlerr.Is(err, mlerr.InvalidArgument) || mlerr.PathOf(err) != "artifact.uri" || mlerr.Hint(err) == "" {
+				t.Errorf("%s of %s: got %v, %v", c.runtime, c.files, got, err)
+			}
+			continue
+		}
+		if diff := cmp.Diff(strings.Fields(c.want), got); err != nil || diff != "" {
+			t.Errorf("%s of %s: %v\n%s", c.runtime, c.files, err, diff)
+		}
+	}
+}
+
+func TestGeneratedTritonConfiguration(t *testing.T) {
+	t.Parallel()
+	arranged, err := artifact.Arrange(runtimes.Triton, "fraud", true, []artifact.Entry{{Path: "x.onnx"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := arranged[1].Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	text, err := io.ReadAll(r)
+	if want := "name: \"fraud\"\nbackend: \"onnxruntime\"\nmax_batch_size: 0\n"; err != nil || string(text) != want || arranged[1].Size != int64(len(want)) {
+		t.Errorf("got %q of %d bytes, %v", text, arranged[1].Size, err)
+	}
+}
