@@ -45,8 +45,7 @@ func translate(err error, bucket string) error {
 	case errors.Is(err, errNotEmpty):
 		return gofakes3.ErrorMessage(gofakes3.ErrBucketNotEmpty, "The bucket you tried to delete is not empty")
 	}
-	var known gofakes3.Error
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[gofakes3.Error](err); ok {
 		return known // gofakes3 does not unwrap
 	}
 	return err
