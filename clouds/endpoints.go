@@ -76,15 +76,43 @@ func unservable(ref driver.VersionRef, v *driver.Version) *mlerr.Error {
 // ObserveEndpoint reads an endpoint; known is what the caller holds of it, or
 // nil to read everything. Absent, or on its way out, is NotFound.
 func (c *Cloud) ObserveEndpoint(ctx context.Context, key driver.Key, known *driver.EndpointState) (*driver.EndpointState, error) {
-	seen, err := c.driver.ObserveEndpoint(ctx, key, known)
+	reference := known
+	if known != nil && known.Phase == driver.Changing {
+		reference = nil // what a transition leaves behind was not told then
+	}
+	seen, err := c.driver.ObserveEndpoint(ctx, key, reference)
+	if err == nil && seen.Phase == driver.Deleting {
+		err = mlerr.New(mlerr.NotFound, "%s is being deleted", article(key, driver.KindEndpoint))
+	}
+	if known != nil && mlerr.Is(err, mlerr.NotFound) {
+		if seen, err = c.ending(ctx, key, known, err); err != nil {
+			return nil, err
+		}
+		return seen, nil
+	}
 	if err != nil {
 		return nil, mlerr.Annotate(err, "cannot read %s", article(key, driver.KindEndpoint))
 	}
-	if seen.Phase == driver.Deleting {
-		return nil, mlerr.New(mlerr.NotFound, "%s is being deleted", article(key, driver.KindEndpoint))
-	}
 	seen.Unfinished = unfinished(seen)
 	return seen, nil
+}
+
+// ending is for an endpoint that is gone: absent is returned, unless a run of
+// ours was cut off while it removed it. What that run has left would be forgotten
+// with the endpoint, so then the endpoint counts as failed until an apply makes
+// it again or a destroy removes the rest.
+func (c *Cloud) ending(ctx context.Context, key driver.Key, known *driver.EndpointState, absent error) (*driver.EndpointState, error) {
+	leftovers, err := c.driver.EndpointLeftovers(ctx, key)
+	if err != nil {
+		return nil, mlerr.Annotate(err, "cannot look for what %s left behind", article(key, driver.KindEndpoint))
+	}
+	if !slices.ContainsFunc(leftovers, func(l driver.Leftover) bool { return l.Ending }) {
+		return nil, absent
+	}
+	s := *known
+	s.Phase, s.Leftovers, s.Unfinished = driver.Failed, leftovers, ""
+	s.Reason = fmt.Sprintf("its removal was interrupted, and has left behind the %s %s", leftovers[0].Kind, leftovers[0].Name)
+	return &s, nil
 }
 
 // unfinished says what an apply has to do even if nothing that the user wrote

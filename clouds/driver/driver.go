@@ -175,7 +175,8 @@ type Endpoints interface {
 	// with Features.DeployWhole.
 	Undeploy(ctx context.Context, key Key, id string) error
 
-	// EndpointLeftovers lists the leftovers of an endpoint that is gone.
+	// EndpointLeftovers lists the leftovers of an endpoint that is gone, or on
+	// its way out.
 	EndpointLeftovers(ctx context.Context, key Key) ([]Leftover, error)
 
 	// Sweep removes leftovers: things with our marks that nothing refers to any
@@ -183,7 +184,9 @@ type Endpoints interface {
 	// still so.
 	Sweep(ctx context.Context, key Key, leftovers []Leftover) error
 
-	// DeleteEndpoint starts to remove the endpoint and what only it needs.
+	// DeleteEndpoint starts to remove the endpoint and what only it needs. What
+	// remains for Sweep must first be marked as Ending, so that a run which is
+	// cut off in between can be told from an endpoint that somebody else removed.
 	// Absent is success; a transition in progress is Busy.
 	DeleteEndpoint(ctx context.Context, seen *EndpointState) error
 

@@ -323,6 +323,7 @@ type Share struct {
 
 // Leftover is a thing with our marks that nothing refers to.
 type Leftover struct {
-	Kind string // the platform's word: "endpoint configuration", "model"
-	Name string
+	Kind   string // the platform's word: "endpoint configuration", "model"
+	Name   string
+	Ending bool // DeleteEndpoint has been called on the endpoint that it served
 }

@@ -373,6 +373,11 @@ func (d *sagemaker) DeleteEndpoint(ctx context.Context, seen *driver.EndpointSta
 	if err := r.release(ctx, now, variantNames(now)); err != nil {
 		return err
 	}
+	if err := r.markEnding(ctx, seen.Key.Name); mlerr.Is(err, mlerr.PermissionDenied) {
+		d.log.Warn("what the endpoint leaves behind is not marked", "endpoint", seen.Key.Name, "error", err)
+	} else if err != nil {
+		return err
+	}
 	_, err = r.clients.sm.DeleteEndpoint(ctx, &sm.DeleteEndpointInput{EndpointName: &seen.Key.Name})
 	r.recent.forget()
 	return gone(failed(err, "delete the endpoint %s", seen.Key.Name))

@@ -27,6 +27,7 @@ const (
 	tagResource    = "ml:resource"
 	tagIncomplete  = "ml:incomplete"
 	tagUntested    = "ml:untested"
+	tagEnding      = "ml:ending"
 	tagAdopted     = "ml:adopted"
 	tagStandIn     = "ml:stand-in"
 	tagDescription = "ml:description"

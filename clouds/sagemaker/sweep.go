@@ -112,9 +112,11 @@ func (r *region) onlyOurs(ctx context.Context, endpoint string, all []driver.Lef
 	ours := make([]bool, len(all))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
-	for i, l := range all {
-		group.Go(func() (err error) {
-			ours[i], err = r.isOurs(ctx, endpoint, l)
+	for i := range all {
+		group.Go(func() error {
+			_, tags, err := r.tagsOf(ctx, all[i])
+			ours[i] = marksIn(tags, endpoint).Owned
+			all[i].Ending = ours[i] && tags[tagEnding] == "true"
 			return err
 		})
 	}
@@ -130,20 +132,44 @@ func (r *region) onlyOurs(ctx context.Context, endpoint string, all []driver.Lef
 	return kept, nil
 }
 
-func (r *region) isOurs(ctx context.Context, endpoint string, l driver.Leftover) (bool, error) {
+// tagsOf reads the ARN and the tags of a configuration or Model; one that is gone
+// has none.
+func (r *region) tagsOf(ctx context.Context, l driver.Leftover) (id string, tags map[string]string, err error) {
 	kind := "endpoint-config/"
 	if l.Kind == leftoverModel {
 		kind = "model/"
 	}
-	id, err := r.arnOf(ctx, kind+l.Name)
-	if err != nil {
-		return false, err
+	if id, err = r.arnOf(ctx, kind+l.Name); err != nil {
+		return "", nil, err
 	}
-	tags, err := r.tags(ctx, id)
+	tags, err = r.tags(ctx, id)
+	return id, tags, gone(err)
+}
+
+// markEnding marks what the endpoint refers to, and is ours, as to be removed
+// with it.
+func (r *region) markEnding(ctx context.Context, endpoint string) error {
+	use, err := r.inUse(ctx, endpoint)
 	if err != nil {
-		return false, gone(err)
+		return err
 	}
-	return marksIn(tags, endpoint).Owned, nil
+	var all []driver.Leftover
+	for _, name := range use.configs {
+		all = append(all, driver.Leftover{Kind: leftoverConfig, Name: name})
+	}
+	for _, name := range use.models {
+		all = append(all, driver.Leftover{Kind: leftoverModel, Name: name})
+	}
+	for _, l := range all {
+		id, tags, err := r.tagsOf(ctx, l)
+		if err == nil && marksIn(tags, endpoint).Owned && tags[tagEnding] == "" {
+			err = gone(r.mark(ctx, id, tagEnding, "true"))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *region) configNames(ctx context.Context, stem string) ([]string, error) {
@@ -200,8 +226,8 @@ func (d *sagemaker) Sweep(ctx context.Context, key driver.Key, leftovers []drive
 }
 
 func (r *region) sweepOne(ctx context.Context, key driver.Key, l driver.Leftover) error {
-	ours, err := r.isOurs(ctx, key.Name, l)
-	if err != nil || !ours {
+	_, tags, err := r.tagsOf(ctx, l)
+	if err != nil || !marksIn(tags, key.Name).Owned {
 		return err
 	}
 	use, err := r.inUse(ctx, key.Name)

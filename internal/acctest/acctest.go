@@ -7,15 +7,14 @@
 package acctest
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -51,7 +50,12 @@ type Rehearsal struct {
 // NewRehearsal makes an empty rehearsal that ends with the test.
 func NewRehearsal(t *testing.T) *Rehearsal {
 	t.Helper()
-	dir := t.TempDir()
+	return OpenRehearsal(t, t.TempDir())
+}
+
+// OpenRehearsal serves to the test what is in a rehearsal directory.
+func OpenRehearsal(t *testing.T, dir string) *Rehearsal {
+	t.Helper()
 	server, err := emulator.Start(emulator.Options{StateDir: dir})
 	if err != nil {
 		t.Fatal(err)
@@ -118,6 +122,16 @@ func (r *Rehearsal) Calls(t *testing.T) []string {
 	return names
 }
 
+// Since are the API calls since a time, of the latest 500.
+func (r *Rehearsal) Since(t *testing.T, since time.Time) []emulator.Call {
+	t.Helper()
+	calls, err := r.server.Calls()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(calls, func(c emulator.Call) bool { return c.Time.Before(since) })
+}
+
 // Mutations are those of the calls that change something.
 func Mutations(calls []string) []string {
 	var all []string
@@ -153,38 +167,4 @@ func Example(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-// Empty is an error that names what exists on the platform, if anything does.
-func (r *Rehearsal) Empty(t *testing.T) error {
-	t.Helper()
-	client, ctx := r.SageMaker(), context.WithoutCancel(t.Context())
-	var names []string
-	endpoints, errE := client.ListEndpoints(ctx, &sagemaker.ListEndpointsInput{})
-	configs, errC := client.ListEndpointConfigs(ctx, &sagemaker.ListEndpointConfigsInput{})
-	models, errM := client.ListModels(ctx, &sagemaker.ListModelsInput{})
-	groups, errG := client.ListModelPackageGroups(ctx, &sagemaker.ListModelPackageGroupsInput{})
-	targets, errT := r.Scaling().DescribeScalableTargets(ctx, &applicationautoscaling.DescribeScalableTargetsInput{ServiceNamespace: "sagemaker"})
-	if err := errors.Join(errE, errC, errM, errG, errT); err != nil {
-		return err
-	}
-	for _, e := range endpoints.Endpoints {
-		names = append(names, "endpoint "+*e.EndpointName)
-	}
-	for _, c := range configs.EndpointConfigs {
-		names = append(names, "endpoint configuration "+*c.EndpointConfigName)
-	}
-	for _, m := range models.Models {
-		names = append(names, "model "+*m.ModelName)
-	}
-	for _, g := range groups.ModelPackageGroupSummaryList {
-		names = append(names, "model package group "+*g.ModelPackageGroupName)
-	}
-	for _, s := range targets.ScalableTargets {
-		names = append(names, "scalable target "+*s.ResourceId)
-	}
-	if len(names) > 0 {
-		return fmt.Errorf("left behind: %s", strings.Join(names, ", "))
-	}
-	return nil
 }
