@@ -51,7 +51,7 @@ func TestArrange(t *testing.T) {
 		{"", false, "b a/c", "a/c b"},
 	} {
 		var entries []artifact.Entry
-		for _, name := range strings.Fields(c.files) {
+		for name := range strings.FieldsSeq(c.files) {
 			entries = append(entries, artifact.Entry{Path: name})
 		}
 		arranged, err := artifact.Arrange(c.runtime, "fraud", c.single, entries)

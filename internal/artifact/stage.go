@@ -44,7 +44,11 @@ type Request struct {
 // How the files are arranged is part of the address, so that two runtimes do not
 // meet. The bytes are hashed on their way: other bytes than Digest says are
 // InvalidArgument with the path "artifact.uri", and leave nothing behind.
+// A source that is at its own staging address stays there.
 func Stage(ctx context.Context, store Store, q Request) (string, error) {
+	if at := q.address(); at == q.Source.String() {
+		return at, nil
+	}
 	entries, err := q.Source.Entries(ctx)
 	if err != nil {
 		return "", err
@@ -70,11 +74,23 @@ func (q *Request) place(kind string) Location {
 	return at
 }
 
+// address is where the request stages to.
+func (q *Request) address() string {
+	if q.Tree {
+		return address(q.place("tree"))
+	}
+	at := q.place("archive")
+	at.Key += archiveName
+	return address(at)
+}
+
+const archiveName = "model.tar.gz"
+
 func address(at Location) string { return at.Scheme + "://" + at.Bucket + "/" + at.Key }
 
 func (q *Request) stageArchive(ctx context.Context, store Store, sums *checker) (string, error) {
 	at := q.place("archive")
-	at.Key += "model.tar.gz"
+	at.Key += archiveName
 	if there, err := present(ctx, store, at, q.Digest); there || err != nil {
 		return address(at), err
 	}
@@ -96,13 +112,11 @@ func (q *Request) stageArchive(ctx context.Context, store Store, sums *checker) 
 	return address(at), err
 }
 
-// stageTree writes one object a file. The marker that the tree is complete lies
-// beside it, not in it: whatever is in it becomes part of the model.
+// stageTree writes one object a file, and then the marker that it is complete.
 func (q *Request) stageTree(ctx context.Context, store Store, sums *checker) (string, error) {
 	at := q.place("tree")
-	marker := at
-	marker.Key = strings.TrimSuffix(at.Key, "/") + ".complete"
-	if there, err := present(ctx, store, marker, q.Digest); there || err != nil {
+	done := marker(at)
+	if there, err := present(ctx, store, done, q.Digest); there || err != nil {
 		return address(at), err
 	}
 	arranged, err := Arrange(q.Directory, q.Name, sums.single, sums.hashing())
@@ -126,7 +140,7 @@ func (q *Request) stageTree(ctx context.Context, store Store, sums *checker) (st
 			return "", err
 		}
 	}
-	return address(at), put(ctx, store, marker, q.Digest, strings.NewReader(""))
+	return address(at), put(ctx, store, done, q.Digest, strings.NewReader(""))
 }
 
 func discard(ctx context.Context, e *Entry) error {
