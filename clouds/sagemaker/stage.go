@@ -42,13 +42,33 @@ func (d *sagemaker) checkArtifact(spec *driver.ModelSpec) error {
 		WithHint("Set the provider's sagemaker.staging_uri to an s3:// address: the artifact is then arranged and copied there")
 }
 
-// ArtifactDigest is the identity of the bytes at uri.
+// ArtifactDigest is the identity of the bytes at uri, or of those that were staged
+// there: an import shows that address.
 func (d *sagemaker) ArtifactDigest(ctx context.Context, uri string) (string, error) {
+	if digest, staged, err := d.stagedDigest(ctx, uri); staged || err != nil {
+		return digest, err
+	}
 	src, err := d.source(ctx, uri)
 	if err != nil {
 		return "", err
 	}
 	return artifact.Digest(ctx, src)
+}
+
+func (d *sagemaker) stagedDigest(ctx context.Context, uri string) (digest string, staged bool, err error) {
+	at, err := artifact.Parse(uri)
+	if err != nil || at.Scheme != schemeS3 || d.cfg.StagingURI == "" {
+		return "", false, err
+	}
+	into, err := artifact.Parse(d.cfg.StagingURI)
+	if err != nil || at.Bucket != into.Bucket {
+		return "", false, err
+	}
+	store, err := d.store(ctx, at.Bucket)
+	if err != nil {
+		return "", false, err
+	}
+	return artifact.StagedDigest(ctx, artifact.NewS3(store), at, into)
 }
 
 // StageArtifact copies the bytes to the staging address, arranged as the runtime
