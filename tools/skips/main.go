@@ -70,6 +70,7 @@ func judge(events io.Reader) (*result, error) {
 	r := &result{skipped: map[string][]string{}, undeclared: map[string]string{}}
 	last := map[string]string{}    // the last line that each test logged
 	explained := map[string]bool{} // packages with a failed test
+	running := map[string]bool{}   // packages and tests that have begun and not ended
 	lines := bufio.NewScanner(events)
 	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
@@ -78,6 +79,12 @@ func judge(events io.Reader) (*result, error) {
 			return nil, fmt.Errorf("this is not an event of a test: %s", lines.Text())
 		}
 		name := strings.TrimSpace(e.Package + " " + e.Test)
+		switch e.Action {
+		case "start", "run":
+			running[name] = true
+		case "pass", "fail", "skip":
+			delete(running, name)
+		}
 		switch {
 		case e.Action == "output":
 			if m := reasonLine.FindStringSubmatch(strings.TrimRight(e.Output, "\n")); m != nil {
@@ -93,6 +100,7 @@ func judge(events io.Reader) (*result, error) {
 			r.skip(name, e.Test, last[name])
 		}
 	}
+	r.failed += len(running) // the process was ended from outside
 	return r, lines.Err()
 }
 

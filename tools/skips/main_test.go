@@ -22,6 +22,8 @@ func TestReport(t *testing.T) {
 		empty   = `{"Action":"skip","Package":"q"}`
 		failed  = `{"Action":"fail","Package":"p","Test":"TestF"}`
 		because = `{"Action":"fail","Package":"p"}`
+		begun   = `{"Action":"start","Package":"s"}
+{"Action":"run","Package":"s","Test":"TestG"}`
 		unbuilt = `{"Action":"fail","Package":"r"}`
 	)
 	for name, c := range map[string]struct {
@@ -31,15 +33,16 @@ func TestReport(t *testing.T) {
 		want   bool
 		line   string
 	}{
-		"passed":         {"nothing was skipped", []string{passed, empty}, true, true, "PASS: 1 passed, 0 failed, 0 skipped as declared, 0 skipped otherwise"},
-		"declared":       {"a client is not on this machine", []string{passed, declared}, true, true, "PASS: 1 passed, 0 failed, 1 skipped as declared, 0 skipped otherwise"},
-		"undeclared":     {"a skip hides what is not tested", []string{passed, undeclared}, true, false, `skipped without a declared reason: p TestC: "flaky"`},
-		"silent":         {"SkipNow gives no reason", []string{passed, silent}, true, false, `skipped without a declared reason: p TestD: ""`},
-		"not strict":     {"while somebody works it is only said", []string{passed, undeclared}, false, true, "PASS: 1 passed, 0 failed, 0 skipped as declared, 1 skipped otherwise"},
-		"fuzz":           {"inputs are skipped, not tests", []string{passed, input}, true, true, "PASS"},
-		"failed":         {"a failure is a failure", []string{passed, failed, because}, false, false, "FAIL: 1 passed, 1 failed"},
-		"does not build": {"a package that does not build has no tests to fail", []string{passed, unbuilt}, false, false, "FAIL: 1 passed, 1 failed"},
-		"nothing":        {"a run without tests proves nothing", []string{empty}, false, false, "FAIL: 0 passed"},
+		"passed":             {"nothing was skipped", []string{passed, empty}, true, true, "PASS: 1 passed, 0 failed, 0 skipped as declared, 0 skipped otherwise"},
+		"declared":           {"a client is not on this machine", []string{passed, declared}, true, true, "PASS: 1 passed, 0 failed, 1 skipped as declared, 0 skipped otherwise"},
+		"undeclared":         {"a skip hides what is not tested", []string{passed, undeclared}, true, false, `skipped without a declared reason: p TestC: "flaky"`},
+		"silent":             {"SkipNow gives no reason", []string{passed, silent}, true, false, `skipped without a declared reason: p TestD: ""`},
+		"not strict":         {"while somebody works it is only said", []string{passed, undeclared}, false, true, "PASS: 1 passed, 0 failed, 0 skipped as declared, 1 skipped otherwise"},
+		"fuzz":               {"inputs are skipped, not tests", []string{passed, input}, true, true, "PASS"},
+		"failed":             {"a failure is a failure", []string{passed, failed, because}, false, false, "FAIL: 1 passed, 1 failed"},
+		"does not build":     {"a package that does not build has no tests to fail", []string{passed, unbuilt}, false, false, "FAIL: 1 passed, 1 failed"},
+		"ended from outside": {"a test that began and never ended did not pass", []string{passed, begun}, false, false, "FAIL: 1 passed, 2 failed"},
+		"nothing":            {"a run without tests proves nothing", []string{empty}, false, false, "FAIL: 0 passed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
