@@ -24,11 +24,12 @@ type process struct {
 	out io.ReadCloser // read to its first line, and kept open
 }
 
-// start runs the provider with that environment and returns the first line of its
+// start runs the provider in a directory with that environment and returns the first line of its
 // output that contains word.
-func start(t *testing.T, word string, env []string, args ...string) (*process, string) {
+func start(t *testing.T, dir, word string, env []string, args ...string) (*process, string) {
 	t.Helper()
 	cmd := exec.Command(built.Provider, args...)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
@@ -75,7 +76,7 @@ func (p *process) end(t *testing.T) usage {
 // returns how long it took and what the provider used.
 func attached(t *testing.T, dir string, env []string, args ...string) (time.Duration, usage) {
 	t.Helper()
-	p, line := start(t, "TF_REATTACH_PROVIDERS=", env, "-debug")
+	p, line := start(t, dir, "TF_REATTACH_PROVIDERS=", env, "-debug")
 	_, address, _ := strings.Cut(line, "TF_REATTACH_PROVIDERS=")
 	began := time.Now()
 	_, err := built.Run(t.Context(), dir, append(env, "TF_REATTACH_PROVIDERS="+strings.Trim(address, "'")), args...)

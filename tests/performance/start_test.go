@@ -18,7 +18,7 @@ import (
 func TestStart(t *testing.T) {
 	var cpu, rss []float64
 	for range 7 {
-		p, line := start(t, "|grpc|", []string{"TF_PLUGIN_MAGIC_COOKIE=d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2", "PLUGIN_PROTOCOL_VERSIONS=6"})
+		p, line := start(t, "", "|grpc|", []string{"TF_PLUGIN_MAGIC_COOKIE=d602bf8f470bc67ca7faa0386276bbdd4330efaf76d1a219cb4d6991ca9872b2", "PLUGIN_PROTOCOL_VERSIONS=6"})
 		// "1|6|unix|<socket>|grpc|", go-plugin's handshake
 		conn, err := grpc.NewClient("unix:"+strings.Split(line, "|")[3], grpc.WithTransportCredentials(insecure.NewCredentials()))
 		if err != nil {
