@@ -246,7 +246,12 @@ func TestImportedEndpointsOfManyShapes(t *testing.T) {
 				spec.Deployments[0].Scaling = driver.Scaling{Min: 2, Max: 2}
 				spec.Settings.Capture = &driver.Capture{Percent: 50, Destination: "s3://" + staging + "/c", Include: []string{"request"}}
 			}
-			a.apply(t, spec)
+			state := a.apply(t, spec)
+			config, err := a.sm.DescribeEndpointConfig(t.Context(), &awssagemaker.DescribeEndpointConfigInput{EndpointConfigName: &state.Memo})
+			must(t, err)
+			if len(config.ShadowProductionVariants) != len(e.config.ShadowProductionVariants) || len(config.ProductionVariants) != len(e.config.ProductionVariants) {
+				t.Errorf("a shadow became a variant, or the other way: %+v", config)
+			}
 			must(t, a.DestroyEndpoint(t.Context(), spec.Key, clouds.How{Limit: time.Hour}))
 			if diff := cmp.Diff(foreign, append(a.Objects(t), "endpoint legacy"), cmp.Transformer("sorted", sorted)); diff != "" {
 				t.Errorf("of what others made, this is different now: %s", diff)
@@ -342,8 +347,14 @@ func TestImportedAsynchronousScaleToZero(t *testing.T) {
 	id := a.scale(t, key.Name, "AllTraffic", 0, 3)
 	a.policy(t, id, "wake-by-hand", nil)
 	a.policy(t, id, "by-hand", invocations(10))
-	if spec := a.imported(t, key); spec.Deployments[0].Scaling.Min != 0 {
+	spec := a.imported(t, key)
+	if spec.Deployments[0].Scaling.Min != 0 {
 		t.Errorf("imported as %+v", spec.Deployments[0].Scaling)
+	}
+	spec.Labels = map[string]string{"team": "risk"} // which makes it ours to mend
+	a.apply(t, spec)
+	if all := a.scaling(t, t.Context()); len(all) != 3 {
+		t.Errorf("beside somebody else's way back there is another: %v", all)
 	}
 }
 
