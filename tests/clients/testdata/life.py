@@ -71,10 +71,9 @@ def objects():
     check((part["Body"].read(), part["ContentRange"]), (b"rea", "bytes 2-4/8"))
 
     url = s3.generate_presigned_url("put_object", Params={"Bucket": "models", "Key": "fraud/presigned"})
-    local = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    local.open(urllib.request.Request(url, data=b"presigned", method="PUT")).close()
+    urllib.request.urlopen(urllib.request.Request(url, data=b"presigned", method="PUT")).close()
     url = s3.generate_presigned_url("get_object", Params={"Bucket": "models", "Key": "fraud/presigned"})
-    with local.open(url) as answer:
+    with urllib.request.urlopen(url) as answer:
         check(answer.read(), b"presigned")
 
     refused("NoSuchKey", "does not exist", s3.get_object, Bucket="models", Key="none")
