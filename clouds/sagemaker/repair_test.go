@@ -239,3 +239,32 @@ func TestAnAdoptedGroup(t *testing.T) {
 	must(t, err)
 	must(t, a.DestroyModel(t.Context(), spec.Key, time.Hour))
 }
+
+// TestZeroComesLast: an endpoint that was adopted shows what it has, so a run that
+// was cut off before there is a way back from zero must not have gone there.
+func TestZeroComesLast(t *testing.T) {
+	t.Parallel()
+	base := newAccount(t)
+	base.registered(t, "m1", base.version(t, "fraud", "one"), nil)
+	spec := base.imported(t, base.make(t, &byHand{name: "legacy", config: awssagemaker.CreateEndpointConfigInput{ProductionVariants: []types.ProductionVariant{variant("AllTraffic", "m1")},
+		AsyncInferenceConfig: &types.AsyncInferenceConfig{OutputConfig: &types.AsyncInferenceOutputConfig{S3OutputPath: aws.String("s3://" + staging + "/out")}}}}))
+	spec.Deployments[0].Scaling = driver.Scaling{Min: 0, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricConcurrency, Target: 5}}}
+	must(t, base.CheckEndpoint(spec))
+	at := 0
+	for cut := true; cut; {
+		at++
+		h, _ := base.Fork(t).(*harness)
+		c := &drivertest.Cutter{At: at, After: true}
+		_, err := clouds.New(h.Open(t, c), clouds.Options{Clock: h.Clock()}).ApplyEndpoint(t.Context(), spec, clouds.How{Limit: time.Hour})
+		if cut = len(c.Calls()) >= at; cut == (err == nil) {
+			t.Fatalf("cut at call %d (%v): %v", at, c.Calls(), err)
+		}
+		a := (&account{harness: h}).again(t)
+		if _, err := a.ApplyEndpoint(t.Context(), spec, clouds.How{Limit: time.Hour}); err != nil {
+			t.Fatalf("after the cut at %v: %v", c.Calls(), err)
+		}
+		if all := a.scaling(t, t.Context()); !slices.Contains(all, "scaling policy AllTraffic-from-zero") {
+			t.Fatalf("cut at %v: it is at zero, and stays there: %v", c.Calls(), all)
+		}
+	}
+}

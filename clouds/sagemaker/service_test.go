@@ -198,7 +198,7 @@ func TestRefreshesShareTheAccountsScaling(t *testing.T) {
 	for i := range n {
 		group.Go(func() {
 			key := driver.Key{Platform: driver.SageMaker, Location: "eu-west-1", Name: fmt.Sprintf("e%d", i)}
-			known := &driver.EndpointState{Key: key, Memo: "c", Phase: driver.Ready, Deployments: []driver.DeploymentState{{Deployment: driver.Deployment{Name: "main", Traffic: 100,
+			known := &driver.EndpointState{Key: key, Memo: "c", Phase: driver.Ready, Labels: map[string]string{"team": "risk"}, Deployments: []driver.DeploymentState{{Deployment: driver.Deployment{Name: "main", Traffic: 100,
 				Scaling: driver.Scaling{Min: 1, Max: 4, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 100}}}}}}}
 			got, err := d.ObserveEndpoint(t.Context(), key, known)
 			if err != nil {
