@@ -26,9 +26,13 @@ import (
 // an archive.
 const digestMetadata = "ml-artifact-sha256"
 
-// partSize is the size of an upload's parts. With four in flight an upload holds
-// 64 MiB, whatever the artifact's size; 10,000 parts are 160 GB.
-const partSize = 16 << 20
+// partSize is the size of an upload's parts. With three in flight and one being
+// filled an upload holds 64 MiB, whatever the artifact's size; 10,000 parts are
+// 160 GB.
+const (
+	partSize      = 16 << 20
+	partsInFlight = 3
+)
 
 // S3 is an object store.
 type S3 struct{ client *s3.Client }
@@ -145,8 +149,8 @@ func (s *S3) Stat(ctx context.Context, at Location) (digest string, err error) {
 // Put streams an object into a place where none is; one that is there already is
 // Conflict. Nothing is left behind when r or the upload fails.
 func (s *S3) Put(ctx context.Context, at Location, digest string, r io.Reader) error {
-	up := manager.NewUploader(s.client, func(u *manager.Uploader) { u.PartSize, u.Concurrency = partSize, 4 })           //nolint:staticcheck // the successor is not released
-	_, err := up.Upload(ctx, &s3.PutObjectInput{Bucket: &at.Bucket, Key: &at.Key, Body: r, IfNoneMatch: aws.String("*"), //nolint:staticcheck // as above
+	up := manager.NewUploader(s.client, func(u *manager.Uploader) { u.PartSize, u.Concurrency = partSize, partsInFlight }) //nolint:staticcheck // the successor is not released
+	_, err := up.Upload(ctx, &s3.PutObjectInput{Bucket: &at.Bucket, Key: &at.Key, Body: r, IfNoneMatch: aws.String("*"),   //nolint:staticcheck // as above
 		Metadata: map[string]string{digestMetadata: digest}})
 	if err != nil {
 		if own, ok := errors.AsType[*mlerr.Error](err); ok {

@@ -38,8 +38,8 @@ func (Real) Sleep(ctx context.Context, d time.Duration) error {
 }
 
 // Loop polls adaptively: quickly at first, later every twentieth of the time
-// already spent. What it waits for is so noticed within one second or 5 % of
-// the whole wait, whichever is more, and a long wait costs few calls.
+// already spent. What it waits for is so noticed, and read, within one second or
+// 5 % of the whole wait, whichever is more, and a long wait costs few calls.
 type Loop struct {
 	Clock Clock
 	Limit time.Duration // the whole wait; 0 means no limit
@@ -91,7 +91,7 @@ func (l *Loop) next() time.Duration {
 	}
 	pause := time.Duration(float64(first) * pow(1.5, l.polls))
 	l.polls++
-	if cap := max(time.Second, l.Elapsed()/20); pause > cap {
+	if cap := max(700*time.Millisecond, l.Elapsed()/20); pause > cap {
 		pause = cap
 	}
 	pause = min(pause, most)
