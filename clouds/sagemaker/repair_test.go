@@ -248,7 +248,9 @@ func TestZeroComesLast(t *testing.T) {
 	base.registered(t, "m1", base.version(t, "fraud", "one"), nil)
 	spec := base.imported(t, base.make(t, &byHand{name: "legacy", config: awssagemaker.CreateEndpointConfigInput{ProductionVariants: []types.ProductionVariant{variant("AllTraffic", "m1")},
 		AsyncInferenceConfig: &types.AsyncInferenceConfig{OutputConfig: &types.AsyncInferenceOutputConfig{S3OutputPath: aws.String("s3://" + staging + "/out")}}}}))
-	spec.Deployments[0].Scaling = driver.Scaling{Min: 0, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricConcurrency, Target: 5}}}
+	spec.Deployments[0].Scaling = driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricConcurrency, Target: 5}}}
+	base.apply(t, spec)
+	spec.Deployments[0].Scaling.Min = 0
 	must(t, base.CheckEndpoint(spec))
 	at := 0
 	for cut := true; cut; {
