@@ -15,7 +15,7 @@ func TestBoto3(t *testing.T) {
 	if err != nil {
 		t.Skip("not installed: python3")
 	}
-	url, env := serve(t, 5) // slow enough for waiters to see endpoints being made
+	url, env := serve(t, 0.5) // slow enough to see endpoints being made, also on a busy machine
 	found := exec.CommandContext(t.Context(), python, "-c", "import boto3")
 	found.Env = env
 	if found.Run() != nil {
