@@ -38,7 +38,7 @@ func (c *Cloud) CheckServable(ctx context.Context, refs map[string]driver.Versio
 		if ref.Native != "" {
 			continue
 		}
-		v, err := c.driver.ObserveVersion(ctx, ref)
+		v, err := patiently(ctx, c, func() (*driver.Version, error) { return c.driver.ObserveVersion(ctx, ref) })
 		if err != nil && !mlerr.Is(err, mlerr.NotFound) {
 			unread.Add(mlerr.Annotate(err, "cannot read model version %s", ref))
 			continue
@@ -80,7 +80,7 @@ func (c *Cloud) ObserveEndpoint(ctx context.Context, key driver.Key, known *driv
 	if known != nil && known.Phase == driver.Changing {
 		reference = nil // what a transition leaves behind was not told then
 	}
-	seen, err := c.driver.ObserveEndpoint(ctx, key, reference)
+	seen, err := patiently(ctx, c, func() (*driver.EndpointState, error) { return c.driver.ObserveEndpoint(ctx, key, reference) })
 	if err == nil && seen.Phase == driver.Deleting {
 		err = mlerr.New(mlerr.NotFound, "%s is being deleted", article(key, driver.KindEndpoint))
 	}

@@ -42,7 +42,7 @@ func (c *Cloud) CheckModel(spec *driver.ModelSpec) error {
 
 // ArtifactDigest is the hex SHA-256 identity of the bytes at uri.
 func (c *Cloud) ArtifactDigest(ctx context.Context, uri string) (string, error) {
-	return c.driver.ArtifactDigest(ctx, uri)
+	return patiently(ctx, c, func() (string, error) { return c.driver.ArtifactDigest(ctx, uri) })
 }
 
 // Publishes reports whether applying spec to what is known would publish a
@@ -63,7 +63,7 @@ func (c *Cloud) Publishes(spec *driver.ModelSpec, known *driver.ModelState) bool
 // ObserveModel reads a model; known is what the caller holds of it, or nil to
 // read everything. Absent is NotFound.
 func (c *Cloud) ObserveModel(ctx context.Context, key driver.Key, known *driver.ModelState) (*driver.ModelState, error) {
-	seen, err := c.driver.ObserveModel(ctx, key, known)
+	seen, err := patiently(ctx, c, func() (*driver.ModelState, error) { return c.driver.ObserveModel(ctx, key, known) })
 	if err != nil {
 		return nil, mlerr.Annotate(err, "cannot read %s", article(key, driver.KindModel))
 	}

@@ -26,12 +26,12 @@ import (
 // an archive.
 const digestMetadata = "ml-artifact-sha256"
 
-// partSize is the size of an upload's parts. With three in flight and one being
-// filled an upload holds 64 MiB, whatever the artifact's size; 10,000 parts are
+// partSize is the size of an upload's parts. With four in flight and one being
+// filled an upload holds 80 MiB, whatever the artifact's size; 10,000 parts are
 // 160 GB.
 const (
 	partSize      = 16 << 20
-	partsInFlight = 3
+	partsInFlight = 4
 )
 
 // S3 is an object store.
