@@ -27,10 +27,10 @@ import (
 const digestMetadata = "ml-artifact-sha256"
 
 // partSize is the size of an upload's parts. With four in flight and one being
-// filled an upload holds 80 MiB, whatever the artifact's size; 10,000 parts are
-// 160 GB.
+// filled an upload holds 50 MiB, whatever the artifact's size; 10,000 parts are
+// 100 GB.
 const (
-	partSize      = 16 << 20
+	partSize      = 10 << 20
 	partsInFlight = 4
 )
 
