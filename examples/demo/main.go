@@ -16,6 +16,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"time"
+
+	"github.com/mlplane/terraform-provider-ml/internal/terraform"
 )
 
 // request is four features of a card payment, as the model wants them.
@@ -47,10 +49,11 @@ func run(ctx context.Context, provider, source string) error {
 	if err := os.CopyFS(filepath.Join(work, "quickstart"), os.DirFS(source)); err != nil {
 		return err
 	}
-	tf, err := newTerraform(ctx, filepath.Join(work, "quickstart"), provider)
+	cli, err := terraform.New(ctx, provider, work)
 	if err != nil {
 		return err
 	}
+	tf := &workspace{cli, filepath.Join(work, "quickstart")}
 	heading("terraform-provider-ml", "one model, one endpoint, on SageMaker in rehearsal: no account, nothing leaves this machine")
 	if err := story(ctx, tf); err != nil {
 		return err
@@ -60,7 +63,7 @@ func run(ctx context.Context, provider, source string) error {
 }
 
 // story is what the demo shows, in order.
-func story(ctx context.Context, tf *terraform) (err error) {
+func story(ctx context.Context, tf *workspace) (err error) {
 	defer func() {
 		if err != nil {
 			// What is half shown is taken down too; the first error is the one to report.
@@ -94,7 +97,7 @@ func story(ctx context.Context, tf *terraform) (err error) {
 }
 
 // serve applies one version and shows that it answers.
-func serve(ctx context.Context, tf *terraform, title, file, version string) error {
+func serve(ctx context.Context, tf *workspace, title, file, version string) error {
 	chapter(title, "terraform apply -var model_file="+file)
 	took := time.Now()
 	if err := tf.run(ctx, "apply", "-auto-approve", "-var", "model_file="+file); err != nil {

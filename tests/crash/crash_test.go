@@ -213,7 +213,7 @@ func cutOff(t *testing.T, p phase, c cut) {
 		if len(acctest.Mutations([]string{c.call})) > 0 {
 			t.Errorf("the provider was to end at the call, and did not:\n%s", out)
 		}
-	} else if !strings.Contains(out, "Plugin did not respond") && !strings.Contains(out, "plugin crashed") && !strings.Contains(out, "request was") {
+	} else if said := err.Error(); !strings.Contains(said, "Plugin did not respond") && !strings.Contains(said, "plugin crashed") && !strings.Contains(said, "request was") {
 		t.Errorf("the command failed, but not because the provider ended: %v", err)
 	}
 	if err := os.Remove(w.path("rehearsal/faults.json")); err != nil {
