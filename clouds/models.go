@@ -51,10 +51,8 @@ func (c *Cloud) Publishes(spec *driver.ModelSpec, known *driver.ModelState) bool
 	if known == nil {
 		return true
 	}
-	for path := range spec.Unknown {
-		if strings.HasPrefix(path, "artifact") || strings.HasPrefix(path, "serving") || strings.HasPrefix(path, "encryption") {
-			return true
-		}
+	if u := spec.Unknown; u.In("artifact") || u.In("serving") || u.In("encryption") {
+		return true
 	}
 	newest := known.Newest()
 	return newest == nil || newest.Phase == driver.Failed || !newest.Is(spec)

@@ -5,7 +5,6 @@ package provider
 
 import (
 	"context"
-	"strings"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -20,20 +19,12 @@ import (
 // ModifyPlan refuses what cannot work, shows what the defaults and the portable
 // compute come to, and keeps known whatever this change does not decide anew.
 func (r *endpointResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	const doing = "Cannot plan the endpoint"
-	memory := recall[driver.EndpointState](ctx, req.Private, &resp.Diagnostics)
-	if r.platforms != nil && report(&resp.Diagnostics, doing, r.platforms.admit(memory.Origin)) {
+	begun, ok := begin[driver.EndpointState](ctx, &r.base, req, resp)
+	if !ok {
 		return
 	}
-	config := objectOf(r.schema, req.Config.Raw)
-	if req.Plan.Raw.IsNull() || !r.plannable(config) {
-		return
-	}
-	p := &endpointPlan{config: config, known: memory.Known}
-	if !req.State.Raw.IsNull() {
-		p.prior = objectOf(r.schema, req.State.Raw).Attributes()
-	}
-	if report(&resp.Diagnostics, doing, r.prepare(p)) {
+	p := &endpointPlan{planning: begun}
+	if report(&resp.Diagnostics, p.doing, r.prepare(p)) {
 		return
 	}
 	replaced := p.replaced()
@@ -42,7 +33,7 @@ func (r *endpointResource) ModifyPlan(ctx context.Context, req resource.ModifyPl
 	}
 	m := r.planned(p, len(replaced) > 0)
 	err := p.cloud.CheckServable(ctx, p.fresh(len(replaced) > 0), r.platforms.plannedApproval)
-	if report(&resp.Diagnostics, doing, err) {
+	if report(&resp.Diagnostics, p.doing, err) {
 		return
 	}
 	p.explain(m, &resp.Diagnostics)
@@ -51,12 +42,11 @@ func (r *endpointResource) ModifyPlan(ctx context.Context, req resource.ModifyPl
 
 // endpointPlan is one plan of one endpoint.
 type endpointPlan struct {
-	config types.Object
-	prior  members // nil when there is none
-	known  *driver.EndpointState
-	cloud  *clouds.Cloud
-	spec   *driver.EndpointSpec // canonical
-	was    *driver.EndpointSpec // canonical, of prior; nil when there is none
+	planning[driver.EndpointState]
+
+	cloud *clouds.Cloud
+	spec  *driver.EndpointSpec // canonical
+	was   *driver.EndpointSpec // canonical, of prior; nil when there is none
 }
 
 // prepare makes the specifications canonical.
@@ -113,15 +103,9 @@ func (p *endpointPlan) fresh(all bool) map[string]driver.VersionRef {
 // of what the platform will say.
 func (r *endpointResource) planned(p *endpointPlan, replaced bool) members {
 	computed := endpointMembers(r.schema.Type(), wantedEndpoint(p.spec))
-	unknown := p.spec.Unknown
 	p.forgetResolved(computed)
 	p.facts(computed, replaced)
-	if unknown.Has("location") || unknown.Has("name") {
-		computed.forget("id", "location")
-	}
-	if unknown.Has("labels") {
-		computed.forget("effective_labels")
-	}
+	computed.forgetNamed(p.spec.Unknown)
 	m := fill(r.schema.Attributes, p.config.Attributes(), computed)
 	if p.was != nil && !replaced {
 		keepEndpoint(m, p.prior, p.was, p.spec)
@@ -140,27 +124,18 @@ func (p *endpointPlan) forgetResolved(computed members) {
 	for name, v := range all.Elements() {
 		o, _ := v.(types.Object)
 		m := copyOf(o)
-		if p.unknownIn("deployments." + name + ".compute") {
+		if p.spec.Unknown.In("deployments." + name + ".compute") {
 			m.forget("instance_type")
 		}
-		if p.unknownIn("deployments." + name + ".model") {
+		if p.spec.Unknown.In("deployments." + name + ".model") {
 			m.forget("model_version")
 		}
-		if p.unknownIn("deployments." + name + ".scaling") {
+		if p.spec.Unknown.In("deployments." + name + ".scaling") {
 			m.forget("scaling")
 		}
 		elements[name] = types.ObjectValueMust(o.AttributeTypes(background), m)
 	}
 	computed["deployments"] = types.MapValueMust(all.ElementType(background), elements)
-}
-
-func (p *endpointPlan) unknownIn(prefix string) bool {
-	for u := range p.spec.Unknown {
-		if u == prefix || strings.HasPrefix(u, prefix+".") {
-			return true
-		}
-	}
-	return false
 }
 
 // facts fills in what the platform says, where this change leaves it alone. Of an
@@ -172,7 +147,7 @@ func (p *endpointPlan) facts(computed members, replaced bool) {
 		return
 	}
 	computed.take(p.prior, "url", "invoke_policy")
-	changed := func(name string, was, is any) bool { return p.unknownIn(name) || !same(was, is) }
+	changed := func(name string, was, is any) bool { return p.spec.Unknown.In(name) || !same(was, is) }
 	was, is := &p.was.Settings, &p.spec.Settings
 	due := p.known != nil && (p.known.Phase == driver.Failed || p.known.Unfinished != "")
 	if due || p.prior["url"].IsNull() || changed("network", was.Network, is.Network) || changed("encryption", was.Encryption, is.Encryption) {

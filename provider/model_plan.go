@@ -21,20 +21,12 @@ var modelFacts = []string{"version", "version_id", "previous_version_id", "artif
 // ModifyPlan refuses what cannot work, shows what the defaults come to, and keeps
 // known whatever this change does not decide anew.
 func (r *modelResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) {
-	const doing = "Cannot plan the model"
-	memory := recall[driver.ModelState](ctx, req.Private, &resp.Diagnostics)
-	if r.platforms != nil && report(&resp.Diagnostics, doing, r.platforms.admit(memory.Origin)) {
+	begun, ok := begin[driver.ModelState](ctx, &r.base, req, resp)
+	if !ok {
 		return
 	}
-	config := objectOf(r.schema, req.Config.Raw)
-	if req.Plan.Raw.IsNull() || !r.plannable(config) {
-		return
-	}
-	p := &modelPlan{config: config, known: memory.Known}
-	if !req.State.Raw.IsNull() {
-		p.prior = objectOf(r.schema, req.State.Raw).Attributes()
-	}
-	if report(&resp.Diagnostics, doing, r.prepare(ctx, p)) {
+	p := &modelPlan{planning: begun}
+	if report(&resp.Diagnostics, p.doing, r.prepare(ctx, p)) {
 		return
 	}
 	if p.replaced() {
@@ -52,11 +44,10 @@ func (r *modelResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanR
 
 // modelPlan is one plan of one model.
 type modelPlan struct {
-	config types.Object
-	prior  members // nil when there is none
-	known  *driver.ModelState
-	cloud  *clouds.Cloud
-	spec   *driver.ModelSpec // canonical
+	planning[driver.ModelState]
+
+	cloud *clouds.Cloud
+	spec  *driver.ModelSpec // canonical
 }
 
 // prepare makes the specification canonical and finds the artifact's digest.
@@ -120,12 +111,7 @@ func (p *modelPlan) replaced() bool {
 func (r *modelResource) planned(p *modelPlan) members {
 	computed := copyOf(write(r.schema.Type(), wantedModel(p.spec)).(types.Object)) //nolint:forcetypeassert // a schema's type is an object
 	p.facts(computed)
-	if p.unknown("location") || p.unknown("name") {
-		computed.forget("id", "location")
-	}
-	if p.unknown("labels") {
-		computed.forget("effective_labels")
-	}
+	computed.forgetNamed(p.spec.Unknown)
 	if p.spec.Artifact.Digest == "" {
 		computed.forget("digest")
 		artifact, _ := computed["artifact"].(types.Object)

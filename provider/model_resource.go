@@ -9,22 +9,17 @@ import (
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
-	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
-	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
 func newModelResource() resource.Resource {
-	return &modelResource{base: base{kind: driver.KindModel}, schema: modelSchema()}
+	return &modelResource{base{kind: driver.KindModel, schema: modelSchema()}}
 }
 
-type modelResource struct {
-	base
-	schema schema.Schema
-}
+type modelResource struct{ base }
 
 var (
 	_ resource.ResourceWithConfigure   = (*modelResource)(nil)
@@ -33,32 +28,8 @@ var (
 	_ resource.ResourceWithIdentity    = (*modelResource)(nil)
 )
 
-func (r *modelResource) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
-	resp.Schema = r.schema
-}
-
 func (r *modelResource) Read(ctx context.Context, req resource.ReadRequest, resp *resource.ReadResponse) {
-	const doing = "Cannot read the model"
-	state := objectOf(r.schema, req.State.Raw)
-	memory := recall[driver.ModelState](ctx, req.Private, &resp.Diagnostics)
-	if report(&resp.Diagnostics, doing, r.platforms.admit(memory.Origin)) {
-		return
-	}
-	cloud, key, err := r.open(state)
-	if report(&resp.Diagnostics, doing, err) {
-		return
-	}
-	identify(ctx, resp.Identity, key, &resp.Diagnostics)
-	seen, err := cloud.ObserveModel(ctx, key, memory.Known)
-	if mlerr.Is(err, mlerr.NotFound) {
-		resp.State.RemoveResource(ctx)
-		return
-	}
-	if report(&resp.Diagnostics, doing, err) {
-		return
-	}
-	resp.State.Raw = rawOf(r.schema, r.refreshed(cloud, state, seen))
-	r.platforms.remember(ctx, resp.Private, seen, &resp.Diagnostics)
+	refresh(ctx, &r.base, req, resp, (*clouds.Cloud).ObserveModel, r.refreshed)
 }
 
 // refreshed is what was observed, with the words of reference where it means the

@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/resource/identityschema"
+	"github.com/hashicorp/terraform-plugin-framework/resource/schema"
 	"github.com/hashicorp/terraform-plugin-framework/tfsdk"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
@@ -22,7 +23,12 @@ import (
 // base is what both resources do alike.
 type base struct {
 	kind      driver.Kind
+	schema    schema.Schema
 	platforms *platforms // nil while Terraform only validates
+}
+
+func (b *base) Schema(_ context.Context, _ resource.SchemaRequest, resp *resource.SchemaResponse) {
+	resp.Schema = b.schema
 }
 
 func (b *base) Metadata(_ context.Context, req resource.MetadataRequest, resp *resource.MetadataResponse) {
@@ -111,6 +117,54 @@ func (b *base) locate(config types.Object, unknown driver.Unknown) (*clouds.Clou
 	return cloud, key, err
 }
 
+// refresh reads what a resource has become. observe is the core's; show makes
+// attributes of what was seen, with the words of the state where it means the same.
+func refresh[S any](ctx context.Context, b *base, req resource.ReadRequest, resp *resource.ReadResponse,
+	observe func(*clouds.Cloud, context.Context, driver.Key, *S) (*S, error), show func(*clouds.Cloud, types.Object, *S) members) {
+	doing, state := "Cannot read the "+string(b.kind), objectOf(b.schema, req.State.Raw)
+	memory := recall[S](ctx, req.Private, &resp.Diagnostics)
+	if report(&resp.Diagnostics, doing, b.platforms.admit(memory.Origin)) {
+		return
+	}
+	cloud, key, err := b.open(state)
+	if report(&resp.Diagnostics, doing, err) {
+		return
+	}
+	identify(ctx, resp.Identity, key, &resp.Diagnostics)
+	seen, err := observe(cloud, ctx, key, memory.Known)
+	if mlerr.Is(err, mlerr.NotFound) {
+		resp.State.RemoveResource(ctx)
+		return
+	}
+	if report(&resp.Diagnostics, doing, err) {
+		return
+	}
+	resp.State.Raw = rawOf(b.schema, show(cloud, state, seen))
+	b.platforms.remember(ctx, resp.Private, seen, &resp.Diagnostics)
+}
+
+// planning is what the plan of a resource begins with.
+type planning[S any] struct {
+	doing  string // title of what may go wrong
+	config types.Object
+	prior  members // nil when there is none
+	known  *S      // what was last observed; nil when there is none
+}
+
+// begin begins a plan. ok is false when there is nothing to plan: a destruction,
+// a platform that is not known yet, or an error that it has reported.
+func begin[S any](ctx context.Context, b *base, req resource.ModifyPlanRequest, resp *resource.ModifyPlanResponse) (p planning[S], ok bool) {
+	memory := recall[S](ctx, req.Private, &resp.Diagnostics)
+	p = planning[S]{doing: "Cannot plan the " + string(b.kind), config: objectOf(b.schema, req.Config.Raw), known: memory.Known}
+	if b.platforms != nil && report(&resp.Diagnostics, p.doing, b.platforms.admit(memory.Origin)) {
+		return p, false
+	}
+	if !req.State.Raw.IsNull() {
+		p.prior = objectOf(b.schema, req.State.Raw).Attributes()
+	}
+	return p, !req.Plan.Raw.IsNull() && b.plannable(p.config)
+}
+
 // plannable reports whether a plan can be worked out: the provider and the
 // platform are known. Otherwise everything computed is left to the apply.
 func (b *base) plannable(config types.Object) bool {
@@ -141,6 +195,16 @@ func copyOf(o types.Object) members {
 func (m members) forget(names ...string) {
 	for _, name := range names {
 		m[name] = unknown(m[name].Type(background))
+	}
+}
+
+// forgetNamed leaves open what unknown arguments decide on both resources.
+func (m members) forgetNamed(unknown driver.Unknown) {
+	if unknown.Has("location") || unknown.Has("name") {
+		m.forget("id", "location")
+	}
+	if unknown.Has("labels") {
+		m.forget("effective_labels")
 	}
 }
 

@@ -3,7 +3,10 @@
 
 package driver
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Unknown is the set of attribute paths whose values Terraform does not know
 // yet while it plans ("artifact.digest", "deployments.main.model"). It is empty
@@ -12,6 +15,26 @@ type Unknown map[string]bool
 
 // Has reports whether the attribute at path is unknown.
 func (u Unknown) Has(path string) bool { return u[path] }
+
+// At reports whether the attribute at path, or anything that it is in, is unknown.
+func (u Unknown) At(path string) bool {
+	for unknown := range u {
+		if unknown == path || strings.HasPrefix(path, unknown+".") {
+			return true
+		}
+	}
+	return false
+}
+
+// In is At, or true when something in the attribute at path is unknown.
+func (u Unknown) In(path string) bool {
+	for unknown := range u {
+		if strings.HasPrefix(unknown, path+".") {
+			return true
+		}
+	}
+	return u.At(path)
+}
 
 // ModelSpec is a model as wanted. JSON names are attribute names.
 type ModelSpec struct {

@@ -139,7 +139,7 @@ func cooldown(d time.Duration) *int32 {
 // Scaling cannot do with a variant.
 func prepareScaling(spec *driver.EndpointSpec, dep *driver.Deployment, path string) error {
 	s, r := &dep.Scaling, refusal{unknown: spec.Unknown}
-	if unknownIn(spec.Unknown, path) {
+	if spec.Unknown.In(path) {
 		return nil
 	}
 	const wrong, cannot = mlerr.InvalidArgument, mlerr.Unsupported

@@ -57,7 +57,7 @@ func (d *sagemaker) PrepareModel(spec *driver.ModelSpec) error {
 
 func checkName(path string, kind driver.Kind, name string, unknown driver.Unknown) error {
 	var e *mlerr.Error
-	if err := naming.Check(string(driver.SageMaker), string(kind), name); unknownAt(unknown, path) || !errors.As(err, &e) {
+	if err := naming.Check(string(driver.SageMaker), string(kind), name); unknown.At(path) || !errors.As(err, &e) {
 		return nil
 	}
 	return e.At("%s", path)
@@ -86,7 +86,7 @@ func checkModelTags(spec *driver.ModelSpec) error {
 func checkServing(s *driver.Serving, unknown driver.Unknown) error {
 	var all mlerr.List
 	fixed := func(differs bool, path, format string, args ...any) {
-		if differs && !unknownAt(unknown, path) {
+		if differs && !unknown.At(path) {
 			all.Add(mlerr.New(mlerr.Unsupported, format, args...).At("%s", path).
 				WithHint("Leave it out and let the container answer on port 8080: GET /ping and POST /invocations"))
 		}
@@ -104,7 +104,7 @@ func checkServing(s *driver.Serving, unknown driver.Unknown) error {
 // checkRuntime refuses a preset that has no image in the region.
 func checkRuntime(spec *driver.ModelSpec) error {
 	s := &spec.Serving
-	if s.Image != "" || s.Runtime == "" || unknownIn(spec.Unknown, "serving") || spec.Unknown.Has("location") {
+	if s.Image != "" || s.Runtime == "" || spec.Unknown.In("serving") || spec.Unknown.Has("location") {
 		return nil
 	}
 	_, err := runtimes.SageMaker(s.Runtime, spec.Key.Location, false, "x86_64")

@@ -52,13 +52,13 @@ func (d *sagemaker) fillIn(spec *driver.EndpointSpec) {
 	if s.SageMaker == nil {
 		s.SageMaker = &driver.SageMakerEndpoint{}
 	}
-	if s.SageMaker.ExecutionRoleARN == "" && !unknownAt(spec.Unknown, "sagemaker.execution_role_arn") {
+	if s.SageMaker.ExecutionRoleARN == "" && !spec.Unknown.At("sagemaker.execution_role_arn") {
 		s.SageMaker.ExecutionRoleARN = d.cfg.ExecutionRoleARN
 	}
-	if s.Network.Access == "" && !unknownAt(spec.Unknown, "network.access") {
+	if s.Network.Access == "" && !spec.Unknown.At("network.access") {
 		s.Network.Access = accessPublic
 	}
-	if s.Auth.Mode == "" && !unknownAt(spec.Unknown, "auth.mode") {
+	if s.Auth.Mode == "" && !spec.Unknown.At("auth.mode") {
 		s.Auth.Mode = authIAM
 	}
 	for _, set := range []*[]string{&s.Network.Subnets, &s.Network.SecurityGroups, &s.Auth.Invokers} {
@@ -69,7 +69,7 @@ func (d *sagemaker) fillIn(spec *driver.EndpointSpec) {
 	}
 	if s.Capture != nil {
 		sort.Strings(s.Capture.Include)
-		if len(s.Capture.Include) == 0 && !unknownAt(spec.Unknown, "capture.include") {
+		if len(s.Capture.Include) == 0 && !spec.Unknown.At("capture.include") {
 			s.Capture.Include = []string{captureRequest, captureResponse}
 		}
 	}
@@ -81,27 +81,6 @@ func endpointReserved(spec *driver.EndpointSpec) int {
 	return len(endpointTags(&bare, true))
 }
 
-// unknownAt reports whether the attribute at path, or anything that it is in, is
-// unknown.
-func unknownAt(unknown driver.Unknown, path string) bool {
-	for u := range unknown {
-		if u == path || strings.HasPrefix(path, u+".") {
-			return true
-		}
-	}
-	return false
-}
-
-// unknownIn is unknownAt, or true when something in the attribute is unknown.
-func unknownIn(unknown driver.Unknown, path string) bool {
-	for u := range unknown {
-		if strings.HasPrefix(u, path+".") {
-			return true
-		}
-	}
-	return unknownAt(unknown, path)
-}
-
 // refusal collects errors about attributes that are not unknown.
 type refusal struct {
 	mlerr.List
@@ -109,7 +88,7 @@ type refusal struct {
 }
 
 func (r *refusal) when(bad bool, code mlerr.Code, path, hint, format string, args ...any) {
-	if bad && !unknownAt(r.unknown, path) {
+	if bad && !r.unknown.At(path) {
 		r.Add(mlerr.New(code, format, args...).At("%s", path).WithHint("%s", hint))
 	}
 }
@@ -235,7 +214,7 @@ func prepareServerless(dep *driver.Deployment, path string, r *refusal) {
 // resolveCompute finds the instance type and what it excludes.
 func resolveCompute(spec *driver.EndpointSpec, dep *driver.Deployment, path string) error {
 	c := &dep.Compute
-	if unknownIn(spec.Unknown, path+".compute") {
+	if spec.Unknown.In(path + ".compute") {
 		return nil
 	}
 	if c.InstanceType == "" {
@@ -258,7 +237,7 @@ func resolveCompute(spec *driver.EndpointSpec, dep *driver.Deployment, path stri
 		}
 		return e
 	}
-	if key := spec.Settings.Encryption.Key; key != "" && machine.LocalNVMe && !unknownAt(spec.Unknown, "encryption.key") {
+	if key := spec.Settings.Encryption.Key; key != "" && machine.LocalNVMe && !spec.Unknown.At("encryption.key") {
 		return mlerr.New(mlerr.Unsupported, "sagemaker takes no key for %s of deployment %s, whose local disks are encrypted by the hardware",
 			c.InstanceType, dep.Name).At("encryption.key").
 			WithHint("Leave encryption.key out, or choose a type without local NVMe, such as %s", "ml.m5.xlarge or ml.inf2.xlarge")
