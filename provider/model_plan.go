@@ -78,7 +78,7 @@ func (p *modelPlan) digest(ctx context.Context) error {
 	case mlerr.Is(err, mlerr.NotFound) && wanted != "" && p.current() == wanted:
 		return nil
 	case err != nil:
-		return mlerr.New(mlerr.CodeOf(err), "cannot read the artifact").Because(err).At("artifact.uri")
+		return mlerr.New(mlerr.CodeOf(err), "").Because(err).At("artifact.uri") // whose words say what was read
 	case wanted != "" && wanted != found:
 		return mlerr.New(mlerr.InvalidArgument, "the bytes at %s have the digest %s, and %s is asked for", a.URI, found, wanted).
 			At("artifact.sha256").WithHint("Put the expected file there, or change artifact.sha256 if these bytes are the right ones")
