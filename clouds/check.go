@@ -4,7 +4,9 @@
 package clouds
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -59,10 +61,35 @@ func modelUses(s *driver.ModelSpec) []driver.Use {
 	return u
 }
 
+// instead is what to do about an artifact at an address that a platform cannot read.
+var instead = map[string]string{
+	"gs": "Copy the artifact to a local path or to s3:// first", "azureml": "Download the artifact to a local path first",
+	"https": "Download the artifact to a local path first", "oci": "Pull the artifact to a local path first",
+	"pvc": "Copy the artifact to a local path or to s3:// first", "hf": "Download the model to a local directory first",
+	"models": "Download the model version to a local directory first", "git": "Check the repository out and give the path",
+	"dvc": "Run dvc pull and give the path",
+}
+
+// checkScheme refuses an artifact at an address that the platform cannot read.
+func (c *Cloud) checkScheme(spec *driver.ModelSpec) error {
+	uri := spec.Artifact.URI
+	if spec.Unknown.At("artifact.uri") || uri == "" || c.Reads(uri) {
+		return nil
+	}
+	return mlerr.New(mlerr.Unsupported, "%s addresses are not supported on %s by this release", scheme(uri), c.Features().Platform).At("artifact.uri").
+		WithHint("%s", cmp.Or(instead[scheme(uri)], "Give a local path or an s3:// address"))
+}
+
+// Reads reports whether an artifact at that address can be served on the platform.
+func (c *Cloud) Reads(uri string) bool {
+	f, name := c.Features(), scheme(uri)
+	return slices.Contains(f.ArtifactSchemes, name) || slices.Contains(f.UnreadSchemes, name)
+}
+
 // scheme is the scheme of an artifact's address; "file" for a local path.
 func scheme(uri string) string {
 	if name, _, ok := strings.Cut(uri, ":"); ok && strings.ContainsAny(uri, "/") && len(name) > 1 && !strings.ContainsAny(name, "/.") {
-		return name
+		return strings.ToLower(name)
 	}
 	return "file"
 }

@@ -104,7 +104,7 @@ func (r *converger) take(ctx context.Context, s step, reason func() string) erro
 		for _, a := range r.attempts {
 			a.changed = true
 		}
-		return r.pause(ctx, s.name)
+		return r.pause(ctx, s.name, reason())
 	}
 	key := s.name + "\n" + s.aim
 	a := r.attempts[key]
@@ -113,7 +113,7 @@ func (r *converger) take(ctx context.Context, s step, reason func() string) erro
 		case a.changed:
 			return r.unmet(s, reason())
 		case r.c.clock.Now().Sub(a.at) < visibility:
-			return r.pause(ctx, s.name)
+			return r.pause(ctx, s.name, reason())
 		case a.times > 1:
 			return r.unmet(s, reason())
 		}
@@ -139,8 +139,12 @@ func (r *converger) unmet(s step, reason string) error {
 	return err.WithHint("What served before still serves. Mend the cause that the platform names, then apply again; still different: %s", s.aim)
 }
 
-func (r *converger) pause(ctx context.Context, doing string) error {
+// pause waits a little; reason is what the platform says of it meanwhile.
+func (r *converger) pause(ctx context.Context, doing, reason string) error {
 	if err := r.loop.Pause(ctx); err != nil {
+		if reason != "" {
+			doing += ": " + reason
+		}
 		e := mlerr.New(mlerr.CodeOf(err), "%s: stopped waiting for the platform (%s)", r.what, doing).Because(err)
 		return e.WithHint("The platform goes on by itself; the next apply continues from what it then finds. " +
 			"A longer limit can be set in timeouts")

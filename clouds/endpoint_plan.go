@@ -5,13 +5,16 @@ package clouds
 
 import (
 	"context"
-	"fmt"
-	"sort"
 	"strings"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
+
+// compared sets what is wanted against what was just observed.
+func (r *endpointRun) compared() comparison {
+	return comparison{spec: r.spec, seen: r.seen, carried: r.c.Features().Carried}
+}
 
 // plan picks the next step from what is wanted and what was just observed.
 func (r *endpointRun) plan() (step, error) {
@@ -74,13 +77,13 @@ func orUnsaid(reason string) string {
 
 // planWhole is for platforms that move the whole endpoint themselves.
 func (r *endpointRun) planWhole() (step, bool) {
-	d, spec, seen := r.c.driver, r.spec, r.seen
-	if aim := wholeDifferences(spec, seen); len(aim) > 0 {
+	d, spec, seen, compared := r.c.driver, r.spec, r.seen, r.compared()
+	if aim := compared.whole(); len(aim) > 0 {
 		return step{name: "deploy", aim: strings.Join(aim, ", "), do: func(ctx context.Context) error {
 			return d.Deploy(ctx, spec, seen, "", 0)
 		}}, true
 	}
-	if shares, aim := trafficChange(spec, seen); len(aim) > 0 {
+	if shares, aim := compared.traffic(); len(aim) > 0 {
 		return step{name: "set traffic", aim: strings.Join(aim, ", "), do: func(ctx context.Context) error {
 			return d.SetTraffic(ctx, spec, seen, shares)
 		}}, true
@@ -91,26 +94,15 @@ func (r *endpointRun) planWhole() (step, bool) {
 // planSeparate is for platforms where deployments come and go one by one: the
 // new stands beside the old, takes its traffic, and then the old is removed.
 func (r *endpointRun) planSeparate() (step, bool, error) {
-	d, spec, seen := r.c.driver, r.spec, r.seen
-	if aim := differences("", seen.Settings, spec.Settings); len(aim) > 0 {
+	d, spec, seen, compared := r.c.driver, r.spec, r.seen, r.compared()
+	if aim := compared.settings(); len(aim) > 0 {
 		return step{name: "update settings", aim: strings.Join(aim, ", "), do: func(ctx context.Context) error {
 			return d.UpdateSettings(ctx, spec, seen)
 		}}, true, nil
 	}
 	for i := range spec.Deployments {
-		want := &spec.Deployments[i]
-		now := match(want, seen)
-		switch {
-		case now == nil:
-			replicas := max(want.Scaling.Min, liveReplicas(want.Name, seen))
-			return step{name: "deploy", aim: want.Name + " " + strings.Join(templateDifferences(want, predecessor(want.Name, seen)), ", "),
-				do: func(ctx context.Context) error { return d.Deploy(ctx, spec, seen, want.Name, replicas) }}, true, nil
-		case now.Phase == driver.Failed && r.begun["deploy"]:
-			return step{}, false, mlerr.New(mlerr.Failed, "%s: deployment %s failed to come into service: %s", r.what, want.Name, orUnsaid(now.Reason))
-		case now.Phase == driver.Failed:
-			return undeployStep(r, now), true, nil
-		case now.Phase != driver.Ready:
-			return step{name: "wait until deployment " + want.Name + " is ready", wait: true}, true, nil
+		if s, ok, err := r.planDeployment(&spec.Deployments[i]); ok || err != nil {
+			return s, ok, err
 		}
 	}
 	if s, ok := r.planScaling(); ok {
@@ -119,7 +111,7 @@ func (r *endpointRun) planSeparate() (step, bool, error) {
 	if r.smokeDue() {
 		return r.smokeStep(), true, nil
 	}
-	if shares, aim := trafficChange(spec, seen); len(aim) > 0 {
+	if shares, aim := compared.traffic(); len(aim) > 0 {
 		if err := foreignTraffic(r.what, spec, seen); err != nil {
 			return step{}, false, err
 		}
@@ -130,9 +122,38 @@ func (r *endpointRun) planSeparate() (step, bool, error) {
 	for i := range seen.Deployments {
 		now := &seen.Deployments[i]
 		want := wanted(now.Name, spec)
-		if (now.Owned || want != nil) && (want == nil || match(want, seen) != now) {
-			return undeployStep(r, now), true, nil
+		if (!now.Owned && want == nil) || (want != nil && compared.match(want) == now) {
+			continue
 		}
+		if now.Phase == driver.Deleting {
+			return step{name: "wait until deployment " + now.ID + " is removed", wait: true}, true, nil
+		}
+		return undeployStep(r, now), true, nil
+	}
+	return step{}, false, nil
+}
+
+// planDeployment brings one wanted deployment into being. ok is false when it is
+// ready.
+func (r *endpointRun) planDeployment(want *driver.Deployment) (s step, ok bool, err error) {
+	compared := r.compared()
+	now := compared.match(want)
+	switch {
+	case now == nil || now.Repair != "":
+		replicas := max(want.Scaling.Min, liveReplicas(want.Name, r.seen))
+		aim := compared.template(want, predecessor(want.Name, r.seen))
+		if now != nil {
+			aim = []string{now.Repair}
+		}
+		return step{name: "deploy", aim: want.Name + " " + strings.Join(aim, ", "), do: func(ctx context.Context) error {
+			return r.c.driver.Deploy(ctx, r.spec, r.seen, want.Name, replicas)
+		}}, true, nil
+	case now.Phase == driver.Failed && (r.begun["deploy"] || now.Traffic > 0):
+		return step{}, false, mlerr.New(mlerr.Failed, "%s: deployment %s failed to come into service: %s", r.what, want.Name, orUnsaid(now.Reason))
+	case now.Phase == driver.Failed:
+		return undeployStep(r, now), true, nil
+	case now.Phase != driver.Ready:
+		return step{name: "wait until deployment " + want.Name + " is ready", wait: true}, true, nil
 	}
 	return step{}, false, nil
 }
@@ -143,9 +164,10 @@ func undeployStep(r *endpointRun, now *driver.DeploymentState) step {
 }
 
 func (r *endpointRun) planScaling() (step, bool) {
+	compared := r.compared()
 	for i := range r.spec.Deployments {
 		want := &r.spec.Deployments[i]
-		now := match(want, r.seen)
+		now := compared.match(want)
 		if now == nil {
 			continue
 		}
@@ -156,148 +178,4 @@ func (r *endpointRun) planScaling() (step, bool) {
 		}
 	}
 	return step{}, false
-}
-
-// wholeDifferences is what only a transition of the whole endpoint can mend.
-func wholeDifferences(spec *driver.EndpointSpec, seen *driver.EndpointState) []string {
-	all := differences("", seen.Settings, spec.Settings)
-	if seen.Repair != "" {
-		all = append(all, seen.Repair)
-	}
-	for i := range spec.Deployments {
-		want := &spec.Deployments[i]
-		now := predecessor(want.Name, seen)
-		all = append(all, templateDifferences(want, now)...)
-		if now != nil && now.Mirror != want.Mirror {
-			all = append(all, fmt.Sprintf("deployments.%s.mirror: %d -> %d", want.Name, now.Mirror, want.Mirror))
-		}
-	}
-	for i := range seen.Deployments {
-		if wanted(seen.Deployments[i].Name, spec) == nil {
-			all = append(all, "deployments."+seen.Deployments[i].Name+": removed")
-		}
-	}
-	return all
-}
-
-// endpointDifferences is everything that distinguishes seen from spec.
-func endpointDifferences(spec *driver.EndpointSpec, seen *driver.EndpointState) []string {
-	all := wholeDifferences(spec, seen)
-	_, traffic := trafficChange(spec, seen)
-	all = append(all, traffic...)
-	for i := range spec.Deployments {
-		want := &spec.Deployments[i]
-		if now := match(want, seen); now != nil {
-			all = append(all, differences("deployments."+want.Name+".scaling", now.Scaling, want.Scaling)...)
-		}
-	}
-	if !labelsEqual(spec.Labels, seen.Labels) {
-		all = append(all, differences("labels", seen.Labels, spec.Labels)...)
-	}
-	return all
-}
-
-// template is the part of a deployment that cannot change while it runs.
-type template struct {
-	Model   string            `json:"model"`
-	Compute driver.Compute    `json:"compute"`
-	Env     map[string]string `json:"env,omitempty"`
-}
-
-func templateOf(d *driver.Deployment) template {
-	return template{d.Model.String(), d.Compute.Resolved(), d.Env}
-}
-
-func templateDifferences(want *driver.Deployment, now *driver.DeploymentState) []string {
-	path := "deployments." + want.Name
-	if now == nil {
-		return []string{path + ": added"}
-	}
-	return differences(path, templateOf(&now.Deployment), templateOf(want))
-}
-
-// match finds the deployment that already is what is wanted.
-func match(want *driver.Deployment, seen *driver.EndpointState) *driver.DeploymentState {
-	for i := range seen.Deployments {
-		if now := &seen.Deployments[i]; now.Name == want.Name && len(templateDifferences(want, now)) == 0 {
-			return now
-		}
-	}
-	return nil
-}
-
-// predecessor finds the deployment of that name with the most traffic.
-func predecessor(name string, seen *driver.EndpointState) *driver.DeploymentState {
-	var best *driver.DeploymentState
-	for i := range seen.Deployments {
-		if now := &seen.Deployments[i]; now.Name == name && (best == nil || now.Traffic > best.Traffic) {
-			best = now
-		}
-	}
-	return best
-}
-
-func wanted(name string, spec *driver.EndpointSpec) *driver.Deployment {
-	for i := range spec.Deployments {
-		if spec.Deployments[i].Name == name {
-			return &spec.Deployments[i]
-		}
-	}
-	return nil
-}
-
-func liveReplicas(name string, seen *driver.EndpointState) int {
-	most := 0
-	for i := range seen.Deployments {
-		if now := &seen.Deployments[i]; now.Name == name {
-			most = max(most, now.Replicas)
-		}
-	}
-	return most
-}
-
-// trafficChange lists the shares of all deployments that we may touch, if any of
-// them has to change.
-func trafficChange(spec *driver.EndpointSpec, seen *driver.EndpointState) (shares []driver.Share, aim []string) {
-	for i := range seen.Deployments {
-		now := &seen.Deployments[i]
-		share := driver.Share{ID: now.ID, Name: now.Name}
-		want := wanted(now.Name, spec)
-		switch {
-		case want != nil && match(want, seen) == now:
-			share.Traffic, share.Mirror = want.Traffic, want.Mirror
-		case want == nil && !now.Owned:
-			continue
-		}
-		shares = append(shares, share)
-		if now.Traffic != share.Traffic || now.Mirror != share.Mirror {
-			aim = append(aim, fmt.Sprintf("deployments.%s.traffic of %s: %d -> %d", now.Name, now.ID, now.Traffic, share.Traffic))
-		}
-	}
-	sort.Strings(aim)
-	return shares, aim
-}
-
-// foreignTraffic refuses to share out requests that deployments which are not
-// ours receive, and which are not ours to take away.
-func foreignTraffic(what string, spec *driver.EndpointSpec, seen *driver.EndpointState) error {
-	for i := range seen.Deployments {
-		if now := &seen.Deployments[i]; !now.Owned && wanted(now.Name, spec) == nil && now.Traffic > 0 {
-			return mlerr.New(mlerr.InUse, "%s sends %d percent of its requests to deployment %s, which is not ours", what, now.Traffic, now.Name).
-				At("deployments").WithHint("Add deployments.%s to the configuration, or take its traffic away with the tool that made it", now.Name)
-		}
-	}
-	return nil
-}
-
-func labelsEqual(a, b map[string]string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k, v := range a {
-		if w, ok := b[k]; !ok || v != w {
-			return false
-		}
-	}
-	return true
 }

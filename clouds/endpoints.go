@@ -77,7 +77,7 @@ func unservable(ref driver.VersionRef, v *driver.Version) *mlerr.Error {
 // nil to read everything. Absent, or on its way out, is NotFound.
 func (c *Cloud) ObserveEndpoint(ctx context.Context, key driver.Key, known *driver.EndpointState) (*driver.EndpointState, error) {
 	reference := known
-	if known != nil && known.Phase == driver.Changing {
+	if moving(known) {
 		reference = nil // what a transition leaves behind was not told then
 	}
 	seen, err := patiently(ctx, c, func() (*driver.EndpointState, error) { return c.driver.ObserveEndpoint(ctx, key, reference) })
@@ -93,8 +93,18 @@ func (c *Cloud) ObserveEndpoint(ctx context.Context, key driver.Key, known *driv
 	if err != nil {
 		return nil, mlerr.Annotate(err, "cannot read %s", article(key, driver.KindEndpoint))
 	}
-	seen.Unfinished = unfinished(seen)
+	seen.Unfinished = c.unfinished(seen)
 	return seen, nil
+}
+
+// Preflight asks the platform what it would refuse of a change to spec, which is
+// guaranteed to have passed CheckEndpoint; known is what the caller holds of the
+// endpoint, nil for a new one. Where nothing changes it asks nothing.
+func (c *Cloud) Preflight(ctx context.Context, spec *driver.EndpointSpec, known *driver.EndpointState) (warnings []string, err error) {
+	if known != nil && known.Unfinished == "" && len(comparison{spec, known, c.Features().Carried}.all()) == 0 {
+		return nil, nil
+	}
+	return c.driver.Preflight(ctx, spec, known)
 }
 
 // ending is for an endpoint that is gone: absent is returned, unless a run of
@@ -118,12 +128,17 @@ func (c *Cloud) ending(ctx context.Context, key driver.Key, known *driver.Endpoi
 // unfinished says what an apply has to do even if nothing that the user wrote
 // differs. A process that is killed leaves no state behind: after a killed
 // update the next plan compares with what that update has already made.
-func unfinished(s *driver.EndpointState) string {
-	names := map[string]bool{}
+func (c *Cloud) unfinished(s *driver.EndpointState) string {
+	names, carried := map[string]bool{}, c.Features().Carried
 	for i := range s.Deployments {
 		d := &s.Deployments[i]
-		if names[d.Name] {
+		switch {
+		case names[d.Name]:
 			return "deployment " + d.Name + " is still being replaced"
+		case d.Repair != "":
+			return "deployment " + d.Name + ": " + d.Repair
+		case (d.Owned || s.Marks.Owned) && len(differences("", only(carried, &d.Carried), only(carried, &s.Settings))) > 0:
+			return "deployment " + d.Name + " still has the settings of before"
 		}
 		names[d.Name] = true
 	}
@@ -177,7 +192,7 @@ func (c *Cloud) readBackEndpoint(ctx context.Context, key driver.Key) *driver.En
 		}
 		return nil
 	}
-	seen.Unfinished = unfinished(seen)
+	seen.Unfinished = c.unfinished(seen)
 	return seen
 }
 
@@ -198,9 +213,16 @@ type endpointRun struct {
 	failure error
 }
 
+// reason is what the platform says of the endpoint, or of the first deployment
+// that is not ready.
 func (r *endpointRun) reason() string {
 	if r.seen == nil {
 		return ""
+	}
+	for i := range r.seen.Deployments {
+		if d := &r.seen.Deployments[i]; r.seen.Reason == "" && d.Phase != driver.Ready {
+			return d.Reason
+		}
 	}
 	return r.seen.Reason
 }
@@ -234,9 +256,9 @@ func (r *endpointRun) next(ctx context.Context) (step, error) {
 // observe reads everything, except while the platform is at work: then a cheap
 // read tells whether it still is. Absent is nil.
 func (r *endpointRun) observe(ctx context.Context) (*driver.EndpointState, error) {
-	if r.seen != nil && r.seen.Phase == driver.Changing {
+	if moving(r.seen) {
 		seen, err := r.c.driver.ObserveEndpoint(ctx, r.spec.Key, r.seen)
-		if err == nil && seen.Phase == driver.Changing {
+		if err == nil && moving(seen) {
 			return seen, nil
 		}
 	}
@@ -247,13 +269,19 @@ func (r *endpointRun) observe(ctx context.Context) (*driver.EndpointState, error
 	return seen, err
 }
 
+// moving reports whether the endpoint, or a part of it, is in transition.
+func moving(s *driver.EndpointState) bool {
+	return s != nil && (s.Phase == driver.Changing ||
+		slices.ContainsFunc(s.Deployments, func(d driver.DeploymentState) bool { return d.Phase == driver.Changing && d.Repair == "" }))
+}
+
 // admit refuses to take over an endpoint that a creation finds and that is
 // neither the rest of an interrupted creation nor already what is wanted.
 func (r *endpointRun) admit() error {
 	if r.seen == nil || !r.how.Create || r.seen.Phase == driver.Deleting || r.seen.Marks.Incomplete {
 		return nil
 	}
-	if r.seen.Marks.Owned && len(endpointDifferences(r.spec, r.seen)) == 0 {
+	if r.seen.Marks.Owned && len(r.compared().all()) == 0 {
 		return nil
 	}
 	return exists(r.spec.Key, driver.KindEndpoint)

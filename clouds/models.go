@@ -5,6 +5,7 @@ package clouds
 
 import (
 	"context"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -36,13 +37,26 @@ func (c *Cloud) CheckModel(spec *driver.ModelSpec) error {
 		all.Add(mlerr.New(mlerr.InvalidArgument, "retain_versions must be at least 1, is %d", spec.RetainVersions).At("retain_versions"))
 	}
 	all.Add(c.checkGaps(modelUses(spec)))
+	if err := c.checkScheme(spec); err != nil {
+		all.Add(err)
+		return all.Err() // no driver knows what to make of the address
+	}
 	all.Add(c.driver.PrepareModel(spec))
 	return all.Err()
 }
 
-// ArtifactDigest is the hex SHA-256 identity of the bytes at uri.
-func (c *Cloud) ArtifactDigest(ctx context.Context, uri string) (string, error) {
-	return patiently(ctx, c, func() (string, error) { return c.driver.ArtifactDigest(ctx, uri) })
+// ArtifactDigest is the hex SHA-256 identity of the bytes at uri. told is what the
+// user says that it is, or "": of bytes that only the platform reads, there is no
+// other way to know.
+func (c *Cloud) ArtifactDigest(ctx context.Context, uri, told string) (string, error) {
+	if !slices.Contains(c.Features().UnreadSchemes, scheme(uri)) {
+		return patiently(ctx, c, func() (string, error) { return c.driver.ArtifactDigest(ctx, uri) })
+	}
+	if told == "" {
+		return "", mlerr.New(mlerr.InvalidArgument, "%s reads %s when it serves, and it cannot be read before", c.Features().Platform, uri).At("artifact.sha256").
+			WithHint("Set artifact.sha256: of a file its SHA-256, of a directory the SHA-256 of a list with one line \"<SHA-256> <size> <path>\" for each file, sorted by path")
+	}
+	return told, nil
 }
 
 // Publishes reports whether applying spec to what is known would publish a

@@ -38,7 +38,7 @@ func (r *endpointRun) smokeStep() step {
 	return step{name: "smoke test", aim: "answers as expected", do: func(ctx context.Context) error {
 		for i := range r.spec.Deployments {
 			want := &r.spec.Deployments[i]
-			if err := r.smoke(ctx, match(want, r.seen).ID); err != nil {
+			if err := r.smoke(ctx, r.compared().match(want).ID); err != nil {
 				code := mlerr.Failed // whatever stood in the way: it must not count as a transient refusal of the step
 				if mlerr.Is(err, mlerr.Canceled, mlerr.Timeout) {
 					code = mlerr.CodeOf(err)

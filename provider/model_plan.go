@@ -67,14 +67,16 @@ func (r *modelResource) prepare(ctx context.Context, p *modelPlan) (err error) {
 func (p *modelPlan) digest(ctx context.Context) error {
 	a, unknown := &p.spec.Artifact, p.spec.Unknown
 	wanted := a.Digest
-	if unknown.Has("artifact.uri") || unknown.Has("artifact") || a.URI == "" {
+	if unknown.Has("artifact.uri") || unknown.Has("artifact") || a.URI == "" || !p.cloud.Reads(a.URI) {
 		if wanted == "" {
 			unknown["artifact.sha256"] = true
 		}
 		return nil
 	}
-	found, err := p.cloud.ArtifactDigest(ctx, a.URI)
+	found, err := p.cloud.ArtifactDigest(ctx, a.URI, wanted)
 	switch {
+	case mlerr.PathOf(err) == "artifact.sha256" && unknown.Has("artifact.sha256"):
+		return nil // it will be told
 	case mlerr.Is(err, mlerr.NotFound) && wanted != "" && p.current() == wanted:
 		return nil
 	case err != nil:

@@ -67,7 +67,8 @@ type Models interface {
 
 	// ArtifactDigest returns the hex SHA-256 identity of the bytes at uri, which
 	// is guaranteed to be of a scheme in Features.ArtifactSchemes (local paths
-	// included). Absent bytes are NotFound with the path "artifact.uri".
+	// included), and of none in Features.UnreadSchemes. Absent bytes are NotFound
+	// with the path "artifact.uri".
 	ArtifactDigest(ctx context.Context, uri string) (string, error)
 
 	// ObserveModel reads a model and its versions and must not change anything.
@@ -125,11 +126,20 @@ type Endpoints interface {
 	// empty and must not be judged.
 	PrepareEndpoint(spec *EndpointSpec) error
 
+	// Preflight asks the platform what it would refuse of spec, or could not do:
+	// what is not installed there, what its quotas and policies say. It must not
+	// change anything. It is called in plans, for changes only; seen is the endpoint
+	// as it was last observed, nil for a new one. Fields that spec.Unknown names must
+	// not be judged. What cannot be asked, as without a permission to, is a warning:
+	// a sentence for the user.
+	Preflight(ctx context.Context, spec *EndpointSpec, seen *EndpointState) (warnings []string, err error)
+
 	// ObserveEndpoint reads an endpoint with all its deployments and must not
 	// change anything. Absent is NotFound; being deleted is a state with Phase
 	// Deleting. known is as in ObserveModel. When it is nil, was itself not
 	// finished, or no longer is what serves, the state must also list Leftovers,
-	// unless a transition is going on.
+	// unless a transition is going on. When it shows a transition, of the endpoint
+	// or of a deployment, only that need be read anew.
 	ObserveEndpoint(ctx context.Context, key Key, known *EndpointState) (*EndpointState, error)
 
 	// CreateEndpoint makes the endpoint, marked incomplete. With
@@ -138,17 +148,21 @@ type Endpoints interface {
 	CreateEndpoint(ctx context.Context, spec *EndpointSpec) error
 
 	// UpdateSettings makes the endpoint's own settings (network, auth, …) what
-	// spec says. It is guaranteed not to be called with Features.DeployWhole,
-	// where settings travel with Deploy.
+	// spec says, and mends what EndpointState.Repair tells of. Deployments stay as
+	// they are, those with other Features.Carried settings too, and must go on
+	// answering whom they answer. It is guaranteed not to be called with
+	// Features.DeployWhole, where settings travel with Deploy.
 	UpdateSettings(ctx context.Context, spec *EndpointSpec, seen *EndpointState) error
 
 	// Deploy starts to bring into being what spec wants and seen lacks.
 	//
 	// Without Features.DeployWhole it creates the deployment called name, at
 	// replicas (at least the predecessor's live count), beside its predecessor
-	// and without traffic. With Features.DeployWhole name is "" and the whole
-	// endpoint goes over to spec in one transition that the platform runs, by
-	// spec.Rollout; live replica counts that an autoscaler chose must survive.
+	// and without traffic. One that is there and has a DeploymentState.Repair is
+	// made whole, with the traffic that it has. With Features.DeployWhole name is
+	// "" and the whole endpoint goes over to spec in one transition that the
+	// platform runs, by spec.Rollout; live replica counts that an autoscaler chose
+	// must survive.
 	//
 	// A transition in progress is Busy. Deploy must be safe to repeat: what it
 	// has started before it must not start again. If spec has a smoke test, the

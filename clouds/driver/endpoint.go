@@ -289,7 +289,8 @@ type EndpointState struct {
 
 	// Repair is set when the endpoint serves but what it stands on is damaged,
 	// such as a configuration that somebody deleted. It is a sentence, and makes
-	// the core deploy even if nothing else differs.
+	// the core deploy, or without Features.DeployWhole update the settings, even
+	// if nothing else differs.
 	Repair string
 
 	// Unfinished is a sentence about what an earlier run has left to do, though
@@ -309,8 +310,17 @@ type DeploymentState struct {
 	ID         string // the platform's name of this very deployment
 	Owned      bool
 	Phase      Phase
-	Reason     string
-	Replicas   int // live count; moves by itself
+	Reason     string // why it has failed, or what it is waiting for; "" if the platform does not say
+	Replicas   int    // live count; moves by itself
+
+	// Carried are the endpoint's settings as they were when it was deployed. Those
+	// that Features.Carried names are a part of it.
+	Carried Settings
+
+	// Repair is set when the deployment no longer is what was deployed: somebody
+	// changed or removed a part of it. It is a sentence, and makes the core deploy
+	// it again under the same ID. Never set with Features.DeployWhole.
+	Repair string
 }
 
 // Share is one deployment's part of the requests, in percent.

@@ -32,6 +32,15 @@ type Features struct {
 	// stands for local paths.
 	ArtifactSchemes []string
 
+	// UnreadSchemes are those that only the platform itself can read, when it
+	// serves: the user must say with artifact.sha256 which bytes are meant.
+	UnreadSchemes []string
+
+	// Carried are the dotted paths of the endpoint's settings that are part of
+	// each deployment ("auth.mode"): a change of one replaces all deployments.
+	// Not used with DeployWhole, where settings travel with Deploy.
+	Carried []string
+
 	// Replace are the attributes of an endpoint's settings that it has from its
 	// creation on: "encryption.key". One that is a value cannot change; one that
 	// is an object can change, but neither come nor go.

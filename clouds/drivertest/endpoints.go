@@ -4,6 +4,7 @@
 package drivertest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -220,6 +221,50 @@ func testDrift(t *testing.T, h Harness) {
 	state := mustEndpoint(t, p, endpointSpec(t, h, p, "fraud", left, right), false)
 	if got := h.Replicas(t, spec.Key, "b"); got != 1 {
 		t.Fatalf("%d replicas of a fixed count of 1: %+v", got, state.Deployments)
+	}
+}
+
+func testDamage(t *testing.T, h Harness) {
+	p := start(t, h, &Cutter{})
+	one, _ := published(t, h, p)
+	spec := endpointSpec(t, h, p, "fraud", deployment("main", one))
+	mustEndpoint(t, p, spec, true)
+	whole := h.Objects(t)
+	h.Damage(t, spec.Key, "main")
+	seen, err := p.ObserveEndpoint(p.ctx, spec.Key, nil)
+	if err != nil || seen.Unfinished == "" {
+		t.Fatalf("that something is missing does not show: %+v, %v", seen, err)
+	}
+	state := mustEndpoint(t, p, endpointSpec(t, h, p, "fraud", deployment("main", one)), false)
+	if now := h.Objects(t); len(now) != len(whole) || state.Unfinished != "" {
+		t.Fatalf("mended, there is %v, and was %v; %s", now, whole, state.Unfinished)
+	}
+}
+
+func testSettings(t *testing.T, h Harness) {
+	p := start(t, h, &Cutter{})
+	before := h.Endpoint("fraud").Settings.Auth.Mode
+	other := ""
+	for _, mode := range driver.AuthModes() {
+		if mode != before && (mode == "iam" || mode == "none") && p.Features().Gap(driver.Use{Path: "auth.mode", Value: mode}) == nil {
+			other = mode
+		}
+	}
+	if other == "" {
+		t.Skip("capability gap: this platform has one auth mode")
+	}
+	one, _ := published(t, h, p)
+	mustEndpoint(t, p, endpointSpec(t, h, p, "fraud", deployment("main", one)), true)
+	whole := h.Objects(t)
+	for _, mode := range []string{other, before} {
+		spec := endpointSpec(t, h, p, "fraud", deployment("main", one))
+		spec.Settings.Auth.Mode = mode
+		if state := mustEndpoint(t, p, spec, false); state.Settings.Auth.Mode != mode || state.Unfinished != "" {
+			t.Fatalf("auth is %+v, want mode %s; %s", state.Settings.Auth, mode, state.Unfinished)
+		}
+	}
+	if now := h.Objects(t); !slices.Equal(now, whole) {
+		t.Fatalf("there and back again, there is %v, and was %v", now, whole)
 	}
 }
 

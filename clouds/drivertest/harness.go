@@ -43,6 +43,9 @@ type Harness interface {
 	// Drift changes the traffic, or the live replica count, of a deployment
 	// behind our back.
 	Drift(t *testing.T, key driver.Key, deployment string, d Drift)
+	// Damage removes something that a deployment stands on, but can serve without,
+	// behind our back.
+	Damage(t *testing.T, key driver.Key, deployment string)
 	// Replicas is the live replica count of a deployment.
 	Replicas(t *testing.T, key driver.Key, deployment string) int
 	// Objects names everything that exists on the platform.

@@ -33,6 +33,8 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Adoption", "an endpoint made by hand is taken as it is, and changed only where asked", testAdoption},
 		{"EndpointConflict", "an endpoint that somebody else made is not taken over", testEndpointConflict},
 		{"Drift", "what somebody changed behind our back is put right", testDrift},
+		{"Damage", "what serves on, and has lost something that it stands on, is made whole", testDamage},
+		{"Settings", "a setting that is part of the deployments replaces them, and leaves nothing of before", testSettings},
 		{"FailedCreate", "an endpoint that cannot start is reported, kept for destroy, and made anew", testFailedCreate},
 		{"RolledBack", "a change that the platform undid is a failed apply that says why", testRolledBack},
 		{"SmokeTest", "a version that answers wrongly is taken back, and the apply fails with its answer", testSmokeTest},

@@ -56,7 +56,7 @@ func (d *Driver) call(name string, effect func() error) error {
 
 // Features says what the reference platform does: nearly everything.
 func (d *Driver) Features() *driver.Features {
-	return &driver.Features{Platform: d.platform, TestBeforeTraffic: true, ArtifactSchemes: []string{"file", "mem"},
+	return &driver.Features{Platform: d.platform, TestBeforeTraffic: true, ArtifactSchemes: []string{"file", "mem"}, Carried: []string{"auth.mode"},
 		Gaps: []driver.Gap{{Path: "auth.mode", Values: []string{"mtls"}, Reason: "has no mutual TLS", Alternative: "Use auth.mode = \"iam\"."}}}
 }
 

@@ -12,6 +12,11 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
+// Preflight has nothing to ask.
+func (d *Driver) Preflight(context.Context, *driver.EndpointSpec, *driver.EndpointState) ([]string, error) {
+	return nil, nil
+}
+
 // ObserveEndpoint reads an endpoint.
 func (d *Driver) ObserveEndpoint(_ context.Context, key driver.Key, _ *driver.EndpointState) (state *driver.EndpointState, err error) {
 	err = d.call("GetEndpoint", func() error {
@@ -71,13 +76,14 @@ func (d *Driver) Deploy(_ context.Context, spec *driver.EndpointSpec, _ *driver.
 			if want.Name != name {
 				continue
 			}
-			id := deploymentID(name, hash([]any{want.Model, want.Compute, want.Env}))
-			for _, now := range e.state.Deployments {
-				if now.ID == id {
+			id := deploymentID(name, hash([]any{want.Model, want.Compute, want.Env, spec.Settings.Auth.Mode}))
+			for i := range e.state.Deployments {
+				if now := &e.state.Deployments[i]; now.ID == id {
+					now.Repair = ""
 					return nil
 				}
 			}
-			now := driver.DeploymentState{Deployment: want, ID: id, Owned: true, Phase: driver.Changing, Replicas: max(1, replicas)}
+			now := driver.DeploymentState{Deployment: want, ID: id, Owned: true, Phase: driver.Changing, Replicas: max(1, replicas), Carried: spec.Settings}
 			now.Traffic, now.Mirror = 0, 0
 			e.state.Marks.Untested = e.state.Marks.Untested || spec.SmokeTest != nil
 			e.readyAt[id], e.fails[id] = d.p.clock.Now().Add(settle), d.p.failNext

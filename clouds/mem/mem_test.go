@@ -54,7 +54,18 @@ func (h *harness) HandMade(_ *testing.T, name string, ref driver.VersionRef) {
 	h.platform.Edit(key(name), func(s *driver.EndpointState) {
 		s.Settings = h.Endpoint(name).Settings
 		s.Deployments = []driver.DeploymentState{{ID: "theirs", Phase: driver.Ready, Replicas: 1, Deployment: driver.Deployment{
-			Name: "main", Model: ref, Traffic: 100, Compute: driver.Compute{InstanceType: "mem.small"}, Scaling: driver.Scaling{Min: 1, Max: 1}}}}
+			Name: "main", Model: ref, Traffic: 100, Compute: driver.Compute{InstanceType: "mem.small"}, Scaling: driver.Scaling{Min: 1, Max: 1}},
+			Carried: s.Settings}}
+	})
+}
+
+func (h *harness) Damage(_ *testing.T, k driver.Key, deployment string) {
+	h.platform.Edit(k, func(s *driver.EndpointState) {
+		for i := range s.Deployments {
+			if s.Deployments[i].Name == deployment {
+				s.Deployments[i].Repair = "somebody removed its budget"
+			}
+		}
 	})
 }
 

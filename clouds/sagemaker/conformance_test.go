@@ -206,6 +206,15 @@ func (h *harness) Drift(t *testing.T, key driver.Key, deployment string, d drive
 	must(t, h.clock.Sleep(t.Context(), time.Hour))
 }
 
+// Damage deletes the configuration that serves.
+func (h *harness) Damage(t *testing.T, key driver.Key, _ string) {
+	t.Helper()
+	e, err := h.sm.DescribeEndpoint(t.Context(), &awssagemaker.DescribeEndpointInput{EndpointName: aws.String(key.Name)})
+	must(t, err)
+	_, err = h.sm.DeleteEndpointConfig(t.Context(), &awssagemaker.DeleteEndpointConfigInput{EndpointConfigName: e.EndpointConfigName})
+	must(t, err)
+}
+
 func (h *harness) Replicas(t *testing.T, key driver.Key, deployment string) int {
 	t.Helper()
 	e, err := h.sm.DescribeEndpoint(t.Context(), &awssagemaker.DescribeEndpointInput{EndpointName: aws.String(key.Name)})

@@ -17,6 +17,12 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
+// Preflight asks nothing: what SageMaker would refuse shows in PrepareEndpoint, and
+// quotas it tells only to those who may read Service Quotas.
+func (d *sagemaker) Preflight(context.Context, *driver.EndpointSpec, *driver.EndpointState) ([]string, error) {
+	return nil, nil
+}
+
 // CreateEndpoint makes the models, then the configuration, then the endpoint.
 func (d *sagemaker) CreateEndpoint(ctx context.Context, spec *driver.EndpointSpec) error {
 	r, err := d.at(ctx, spec.Key.Location)

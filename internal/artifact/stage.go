@@ -49,15 +49,99 @@ func Stage(ctx context.Context, store Store, q Request) (string, error) {
 	if at := q.address(); at == q.Source.String() {
 		return at, nil
 	}
-	entries, err := q.Source.Entries(ctx)
+	sums, err := q.open(ctx)
 	if err != nil {
 		return "", err
 	}
-	sums := &checker{want: q.Digest, single: q.Source.Single(), source: q.Source.String(), entries: entries}
 	if q.Tree {
 		return q.stageTree(ctx, store, sums)
 	}
 	return q.stageArchive(ctx, store, sums)
+}
+
+// open lists the source's files, to be checked while they are read.
+func (q *Request) open(ctx context.Context) (*checker, error) {
+	entries, err := q.Source.Entries(ctx)
+	return &checker{want: q.Digest, single: q.Source.Single(), source: q.Source.String(), entries: entries}, err
+}
+
+// File is one file as it is staged. Path is relative to where it is staged to.
+type File struct{ Path, SHA256 string }
+
+// Files are the files of an artifact as they are staged, sorted by path: arranged,
+// and with their digests. A source whose bytes are not those of Digest is
+// InvalidArgument with the path "artifact.uri". A source at its own staging
+// address is arranged already, and only listed.
+func (q *Request) Files(ctx context.Context) ([]File, error) {
+	if q.address() == q.Source.String() {
+		entries, err := q.Source.Entries(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return digested(ctx, entries)
+	}
+	sums, err := q.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	arranged, err := q.verified(ctx, sums)
+	if err != nil {
+		return nil, err
+	}
+	return digested(ctx, arranged)
+}
+
+func digested(ctx context.Context, entries []Entry) ([]File, error) {
+	files := make([]File, len(entries))
+	for i := range entries {
+		files[i] = File{entries[i].Path, entries[i].digest}
+		if files[i].SHA256 == "" {
+			var err error
+			if files[i].SHA256, err = sum(ctx, &entries[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return files, nil
+}
+
+// Tar writes an artifact as it is staged, as an uncompressed archive whose names
+// begin with prefix. Other bytes than Digest says are InvalidArgument with the
+// path "artifact.uri", before anything is written.
+func (q *Request) Tar(ctx context.Context, w io.Writer, prefix string) error {
+	sums, err := q.open(ctx)
+	if err != nil {
+		return err
+	}
+	arranged, err := q.verified(ctx, sums)
+	if err != nil {
+		return err
+	}
+	for i := range arranged {
+		arranged[i].Path = prefix + arranged[i].Path
+	}
+	return writeTar(ctx, w, arranged)
+}
+
+// verified reads everything once, and returns the files as they are to be staged,
+// with the digests that were found. A wrong byte is noticed only at the end, so
+// nothing may be in its final place before.
+func (q *Request) verified(ctx context.Context, sums *checker) ([]Entry, error) {
+	if _, err := Arrange(q.Directory, q.Name, sums.single, sums.hashing()); err != nil {
+		return nil, err // known without reading
+	}
+	for i := range sums.entries {
+		if err := discard(ctx, &sums.hashed[i]); err != nil {
+			return nil, err
+		}
+	}
+	if err := sums.check(); err != nil {
+		return nil, err
+	}
+	for i := range sums.hashed {
+		sums.hashed[i].digest = sums.sums[i]
+	}
+	return Arrange(q.Directory, q.Name, sums.single, sums.hashed)
 }
 
 // arrangement counts how Arrange has changed: another arrangement is another
@@ -77,22 +161,20 @@ func (q *Request) place(kind string) Location {
 // address is where the request stages to.
 func (q *Request) address() string {
 	if q.Tree {
-		return address(q.place("tree"))
+		return q.place("tree").String()
 	}
 	at := q.place("archive")
 	at.Key += archiveName
-	return address(at)
+	return at.String()
 }
 
 const archiveName = "model.tar.gz"
-
-func address(at Location) string { return at.Scheme + "://" + at.Bucket + "/" + at.Key }
 
 func (q *Request) stageArchive(ctx context.Context, store Store, sums *checker) (string, error) {
 	at := q.place("archive")
 	at.Key += archiveName
 	if there, err := present(ctx, store, at, q.Digest); there || err != nil {
-		return address(at), err
+		return at.String(), err
 	}
 	hashed := sums.hashing()
 	pour := func(w io.Writer) error { return pack(ctx, w, hashed, q) }
@@ -109,7 +191,7 @@ func (q *Request) stageArchive(ctx context.Context, store Store, sums *checker) 
 	}()
 	err := put(ctx, store, at, q.Digest, r)
 	r.CloseWithError(io.ErrClosedPipe)
-	return address(at), err
+	return at.String(), err
 }
 
 // stageTree writes one object a file, and then the marker that it is complete.
@@ -117,20 +199,10 @@ func (q *Request) stageTree(ctx context.Context, store Store, sums *checker) (st
 	at := q.place("tree")
 	done := marker(at)
 	if there, err := present(ctx, store, done, q.Digest); there || err != nil {
-		return address(at), err
+		return at.String(), err
 	}
-	arranged, err := Arrange(q.Directory, q.Name, sums.single, sums.hashing())
+	arranged, err := q.verified(ctx, sums)
 	if err != nil {
-		return "", err
-	}
-	// A wrong byte is noticed only at the end, so nothing may be in the final
-	// place before: read everything once, and then copy it.
-	for i := range sums.entries {
-		if err := discard(ctx, &sums.hashed[i]); err != nil {
-			return "", err
-		}
-	}
-	if err := sums.check(); err != nil {
 		return "", err
 	}
 	for _, e := range arranged {
@@ -140,7 +212,7 @@ func (q *Request) stageTree(ctx context.Context, store Store, sums *checker) (st
 			return "", err
 		}
 	}
-	return address(at), put(ctx, store, done, q.Digest, strings.NewReader(""))
+	return at.String(), put(ctx, store, done, q.Digest, strings.NewReader(""))
 }
 
 func discard(ctx context.Context, e *Entry) error {
@@ -186,7 +258,7 @@ func present(ctx context.Context, store Store, at Location, digest string) (bool
 	case err != nil:
 		return false, err
 	case got != digest:
-		return false, mlerr.New(mlerr.AlreadyExists, "%s holds something else than the artifact %s", address(at), digest).
+		return false, mlerr.New(mlerr.AlreadyExists, "%s holds something else than the artifact %s", at.String(), digest).
 			WithHint("Nothing is ever overwritten. Remove the object, or choose another staging_uri")
 	}
 	return true, nil
@@ -300,8 +372,15 @@ func pack(ctx context.Context, w io.Writer, entries []Entry, q *Request) error {
 		return err
 	}
 	z := gzip.NewWriter(w)
-	t := tar.NewWriter(z)
-	for _, e := range arranged {
+	if err := writeTar(ctx, z, arranged); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+func writeTar(ctx context.Context, w io.Writer, entries []Entry) error {
+	t := tar.NewWriter(w)
+	for _, e := range entries {
 		header := &tar.Header{Typeflag: tar.TypeReg, Name: e.Path, Size: e.Size, Mode: 0o644, ModTime: time.Unix(0, 0).UTC(), Format: tar.FormatPAX}
 		if err := t.WriteHeader(header); err != nil {
 			return err
@@ -310,10 +389,7 @@ func pack(ctx context.Context, w io.Writer, entries []Entry, q *Request) error {
 			return err
 		}
 	}
-	if err := t.Close(); err != nil {
-		return err
-	}
-	return z.Close()
+	return t.Close()
 }
 
 func packEntry(ctx context.Context, t *tar.Writer, e Entry) error {

@@ -30,7 +30,7 @@ func StagedDigest(ctx context.Context, store Store, at, into Location) (digest s
 	}
 	there, err := present(ctx, store, object, named[1])
 	if err == nil && !there {
-		err = mlerr.New(mlerr.NotFound, "nothing was staged at %s", address(at)).At("artifact.uri").WithHint("Name the artifact itself")
+		err = mlerr.New(mlerr.NotFound, "nothing was staged at %s", at).At("artifact.uri").WithHint("Name the artifact itself")
 	}
 	return named[1], true, err
 }

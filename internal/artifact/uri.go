@@ -7,6 +7,7 @@
 package artifact
 
 import (
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -14,28 +15,33 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
+// The schemes of addresses.
+const (
+	SchemeFile  = "file"  // a local path
+	SchemeS3    = "s3"    // Amazon S3, and what speaks its API
+	SchemeGCS   = "gs"    // Google Cloud Storage
+	SchemeHTTPS = "https" // a file on the web, or in Azure Blob storage
+	SchemeOCI   = "oci"   // an image in an OCI registry
+	SchemeClaim = "pvc"   // a Kubernetes persistent volume claim
+)
+
 // Location is where an artifact is.
 type Location struct {
-	Scheme string // "file" or "s3"
-	Path   string // of a file: the local path
-	Bucket string // of an object store
-	Key    string // of an object store; a trailing slash makes it a prefix
-}
-
-// later are the schemes of the configuration language that this release does
-// not read, with what to do instead.
-var later = map[string]string{
-	"gs": "Copy the artifact to a local path or to s3:// first", "azureml": "Download the artifact to a local path first",
-	"https": "Download the artifact to a local path first", "oci": "Pull the artifact to a local path first",
-	"pvc": "Copy the artifact to a local path or to s3:// first", "hf": "Download the model to a local directory first",
-	"models": "Download the model version to a local directory first", "git": "Check the repository out and give the path",
-	"dvc": "Run dvc pull and give the path",
+	Scheme string
+	Path   string // the local path, the image reference, or the whole web address
+	Bucket string // of an object store; or the name of the claim
+	Key    string // of an object store or claim; a trailing slash makes it a prefix
 }
 
 var (
 	schemePattern  = regexp.MustCompile(`^([a-zA-Z][a-zA-Z0-9+.-]+):(//|/)`)
 	versionPattern = regexp.MustCompile(`^(sagemaker|vertex_ai|azure_ml|kubernetes)/.+@[^/@]+$`)
-	bucketPattern  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	bucketPattern  = map[string]*regexp.Regexp{
+		SchemeS3:  regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`),
+		SchemeGCS: regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`),
+	}
+	claimPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$`)
+	imagePattern = regexp.MustCompile(`^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?$`)
 )
 
 // IsVersionID reports whether uri names a version of an ml_model rather than
@@ -43,46 +49,66 @@ var (
 func IsVersionID(uri string) bool { return versionPattern.MatchString(uri) }
 
 // Parse reads artifact.uri. What is not an address is InvalidArgument, a scheme
-// that this release does not read is Unsupported; both name artifact.uri.
+// that this release does not know is Unsupported; both name artifact.uri.
 func Parse(uri string) (Location, error) {
 	refuse := func(code mlerr.Code, hint, format string, args ...any) (Location, error) {
 		return Location{}, mlerr.New(code, format, args...).At("artifact.uri").WithHint("%s", hint)
 	}
 	switch {
 	case uri == "":
-		return refuse(mlerr.InvalidArgument, "Give a local path or an s3:// address", "artifact.uri is empty")
+		return refuse(mlerr.InvalidArgument, anAddress, "artifact.uri is empty")
 	case strings.ContainsRune(uri, 0):
-		return refuse(mlerr.InvalidArgument, "Give a local path or an s3:// address", "artifact.uri contains a NUL character")
+		return refuse(mlerr.InvalidArgument, anAddress, "artifact.uri contains a NUL character")
 	case IsVersionID(uri):
 		return refuse(mlerr.Unsupported, "Give the file that was registered there", "copying the model version %s from another platform is not supported by this release", uri)
 	}
 	if forced, _, found := strings.Cut(uri, "::"); found && !strings.ContainsAny(forced, "/.") {
-		return refuse(mlerr.Unsupported, hintFor(forced), "%s:: addresses are not supported by this release", forced)
+		return refuse(mlerr.Unsupported, anAddress, "%s:: addresses are not supported by this release", forced)
 	}
 	m := schemePattern.FindStringSubmatch(uri)
 	if m == nil {
-		return Location{Scheme: "file", Path: filepath.Clean(uri)}, nil
+		return Location{Scheme: SchemeFile, Path: filepath.Clean(uri)}, nil
 	}
-	switch scheme := strings.ToLower(m[1]); scheme {
-	case "file":
-		return Location{Scheme: "file", Path: filepath.Clean(strings.TrimPrefix(uri[len("file:"):], "//"))}, nil
-	case "s3":
-		bucket, key, _ := strings.Cut(strings.TrimLeft(uri[len("s3:"):], "/"), "/")
-		if !bucketPattern.MatchString(bucket) {
-			return refuse(mlerr.InvalidArgument, "Write s3://bucket/key, or s3://bucket/prefix/ for a directory", "%q has no valid bucket name", uri)
+	scheme := strings.ToLower(m[1])
+	rest := strings.TrimLeft(uri[len(scheme)+1:], "/")
+	switch scheme {
+	case SchemeFile:
+		return Location{Scheme: SchemeFile, Path: filepath.Clean(strings.TrimPrefix(uri[len("file:"):], "//"))}, nil
+	case SchemeS3, SchemeGCS:
+		bucket, key, _ := strings.Cut(rest, "/")
+		if !bucketPattern[scheme].MatchString(bucket) {
+			return refuse(mlerr.InvalidArgument, "Write "+scheme+"://bucket/key, or "+scheme+"://bucket/prefix/ for a directory", "%q has no valid bucket name", uri)
 		}
-		return Location{Scheme: "s3", Bucket: bucket, Key: key}, nil
-	default:
-		return refuse(mlerr.Unsupported, hintFor(scheme), "%s:// addresses are not supported by this release", scheme)
+		return Location{Scheme: scheme, Bucket: bucket, Key: key}, nil
+	case SchemeClaim:
+		claim, key, _ := strings.Cut(strings.TrimPrefix(uri[len(scheme)+1:], "//"), "/")
+		if !claimPattern.MatchString(claim) || key != "" && path.Clean("/"+key) != "/"+strings.TrimSuffix(key, "/") {
+			return refuse(mlerr.InvalidArgument, "Write pvc://claim/path, or pvc://claim/path/ for a directory", "%q names no path in a persistent volume claim", uri)
+		}
+		return Location{Scheme: SchemeClaim, Bucket: claim, Key: key}, nil
+	case SchemeOCI:
+		if !imagePattern.MatchString(rest) {
+			return refuse(mlerr.InvalidArgument, "Write oci://registry/repository:tag or oci://registry/repository@sha256:digest", "%q names no image", uri)
+		}
+		return Location{Scheme: SchemeOCI, Path: rest}, nil
+	case SchemeHTTPS:
+		return Location{Scheme: SchemeHTTPS, Path: uri}, nil
 	}
+	return refuse(mlerr.Unsupported, anAddress, "%s:// addresses are not supported by this release", scheme)
 }
 
-func hintFor(scheme string) string {
-	if hint, ok := later[scheme]; ok {
-		return hint
+const anAddress = "Give a local path or an s3:// address"
+
+// String is the address.
+func (l Location) String() string {
+	switch l.Scheme {
+	case SchemeFile, SchemeHTTPS:
+		return l.Path
+	case SchemeOCI:
+		return "oci://" + l.Path
 	}
-	return "Give a local path or an s3:// address"
+	return l.Scheme + "://" + l.Bucket + "/" + l.Key
 }
 
-// IsPrefix reports whether the location is a directory of an object store.
+// IsPrefix reports whether the location is a directory of an object store or claim.
 func (l Location) IsPrefix() bool { return l.Key == "" || strings.HasSuffix(l.Key, "/") }

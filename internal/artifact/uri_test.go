@@ -35,7 +35,14 @@ func TestParse(t *testing.T) {
 		{"no bucket", "s3:///a", artifact.Location{}, mlerr.InvalidArgument},
 		{"no bucket's name", "s3://Up_per/a", artifact.Location{}, mlerr.InvalidArgument},
 		{"a NUL", "a\x00b", artifact.Location{}, mlerr.InvalidArgument},
-		{"another store", "gs://bucket/a", artifact.Location{}, mlerr.Unsupported},
+		{"another store", "gs://my_bucket/a", artifact.Location{Scheme: "gs", Bucket: "my_bucket", Key: "a"}, 0},
+		{"a volume", "pvc://models/fraud/7/", artifact.Location{Scheme: "pvc", Bucket: "models", Key: "fraud/7/"}, 0},
+		{"a whole volume", "pvc://models", artifact.Location{Scheme: "pvc", Bucket: "models"}, 0},
+		{"a way out of a volume", "pvc://models/../other", artifact.Location{}, mlerr.InvalidArgument},
+		{"no volume", "pvc:///a", artifact.Location{}, mlerr.InvalidArgument},
+		{"an image", "oci://registry.example:5000/ml/fraud:7", artifact.Location{Scheme: "oci", Path: "registry.example:5000/ml/fraud:7"}, 0},
+		{"no image", "oci://registry.example", artifact.Location{}, mlerr.InvalidArgument},
+		{"a web address", "https://example.com/fraud.onnx?v=1", artifact.Location{Scheme: "https", Path: "https://example.com/fraud.onnx?v=1"}, 0},
 		{"a hub", "hf://org/repo@main", artifact.Location{}, mlerr.Unsupported},
 		{"a registry", "models:/fraud/3", artifact.Location{}, mlerr.Unsupported},
 		{"a repository", "git::https://example.com/x.git//model?ref=v1", artifact.Location{}, mlerr.Unsupported},
@@ -57,7 +64,7 @@ func TestParse(t *testing.T) {
 
 // What is accepted is an address that can be written down and read again.
 func FuzzParse(f *testing.F) {
-	for _, uri := range []string{"a", "s3://bucket/key", "s3://b/", "file://x", "hf://a@b", "git::x", "models:/a/1", "s3:/bucket/x", "sagemaker/eu-west-1/a@1", "\x00", "S3:///"} {
+	for _, uri := range []string{"a", "s3://bucket/key", "s3://b/", "file://x", "hf://a@b", "git::x", "models:/a/1", "s3:/bucket/x", "sagemaker/eu-west-1/a@1", "\x00", "S3:///", "pvc://c/p/", "oci://r.io/x:1", "gs://b_c/k", "https:/x"} {
 		f.Add(uri)
 	}
 	f.Fuzz(func(t *testing.T, uri string) {
@@ -73,8 +80,8 @@ func FuzzParse(f *testing.F) {
 			if l.Path == "" || strings.ContainsRune(l.Path, 0) {
 				t.Errorf("%q is the path %q", uri, l.Path)
 			}
-		case "s3":
-			again, err := artifact.Parse("s3://" + l.Bucket + "/" + l.Key)
+		case "s3", "gs", "pvc", "oci", "https":
+			again, err := artifact.Parse(l.String())
 			if err != nil || again != l {
 				t.Errorf("%q is %+v, and again %+v, %v", uri, l, again, err)
 			}
