@@ -4,31 +4,21 @@
 package emulator
 
 import (
-	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
-	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/sagemaker"
-	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
 )
 
 // aws serves every AWS API under one URL. Which one is meant shows in the
 // service name that each request is signed for.
 type aws struct {
-	dir       string
-	store     *state.Store
-	log       hclog.Logger
-	now       func() time.Time
+	*books
 	s3        http.Handler
 	sagemaker *sagemaker.Service
 }
@@ -65,7 +55,7 @@ func (a *aws) handler(page http.HandlerFunc) http.Handler {
 }
 
 func (a *aws) serve(w http.ResponseWriter, r *http.Request, c *call) {
-	began, id := time.Now(), requestID()
+	id := requestID()
 	w.Header().Set("X-Amzn-Requestid", id)
 	if c.service == "s3" {
 		w.Header().Set("X-Amz-Request-Id", id)
@@ -75,15 +65,10 @@ func (a *aws) serve(w http.ResponseWriter, r *http.Request, c *call) {
 		c.refuse(w, "InternalFailure", err.Error(), http.StatusInternalServerError)
 		return
 	}
-	recorder := &recorder{ResponseWriter: w, status: http.StatusOK}
-	err = a.strike(r.Context(), c, recorder, func(w http.ResponseWriter) { a.answer(w, r, c, body) })
-	if err != nil {
-		recorder.status = 0
-	}
-	a.record(c, recorder.status, time.Since(began))
-	if err != nil {
-		panic(http.ErrAbortHandler) // the connection ends without an answer
-	}
+	a.attend(r.Context(), c, w, func(w http.ResponseWriter, f *fault.Fault) {
+		c.fault = f
+		a.answer(w, r, c, body)
+	})
 }
 
 // identify tells from a request's signature which service it is for. A request
@@ -142,78 +127,16 @@ const runtimeService = "runtime.sagemaker"
 var runtimeOperations = map[string]string{"invocations": "InvokeEndpoint", "async-invocations": "InvokeEndpointAsync",
 	"invocations-response-stream": "InvokeEndpointWithResponseStream"}
 
-// strike lets a scripted fault happen around a call. An error means that the
-// client gets no answer.
-func (a *aws) strike(ctx context.Context, c *call, w http.ResponseWriter, answer func(http.ResponseWriter)) error {
-	f, throttled, err := a.disturbed(ctx, c)
-	switch {
-	case err != nil:
-		c.refuse(w, "InternalFailure", err.Error(), http.StatusInternalServerError)
-		return nil
-	case throttled && c.service == "s3":
+// slow refuses a call as one too many.
+func (c *call) slow(w http.ResponseWriter) {
+	if c.service == "s3" {
 		c.refuse(w, "SlowDown", "Please reduce your request rate.", http.StatusServiceUnavailable)
-		return nil
-	case throttled:
-		c.refuse(w, "ThrottlingException", "Rate exceeded", http.StatusBadRequest)
-		return nil
-	case f == nil:
-		answer(w)
-		return nil
+		return
 	}
-	a.log.Info("scripted fault", "call", c.name(), "action", f.Action)
-	switch f.Action {
-	case fault.Error:
-		status := f.Status
-		if status == 0 {
-			status = http.StatusBadRequest
-		}
-		c.refuse(w, f.Code, f.Message, status)
-		return nil
-	case fault.LostAnswer:
-		answer(&recorder{ResponseWriter: discard{http.Header{}}})
-		return fmt.Errorf("answer lost")
-	case fault.Hang:
-		select {
-		case <-ctx.Done():
-		case <-time.After(f.Wait()):
-		}
-		return fmt.Errorf("hung up")
-	case fault.Exit:
-		if f.When == "after" {
-			answer(&recorder{ResponseWriter: discard{http.Header{}}})
-		}
-		os.Exit(137) // what the fault is for: the process dies here
-	}
-	c.fault = f
-	answer(w)
-	return nil
+	c.refuse(w, "ThrottlingException", "Rate exceeded", http.StatusBadRequest)
 }
 
-// disturbed finds what keeps a call from being answered as usual: a scripted
-// fault, or a rate above the one that quotas.json allows.
-func (a *aws) disturbed(ctx context.Context, c *call) (f *fault.Fault, throttled bool, err error) {
-	limit, limited := quotas(a.dir)[c.name()]
-	if !limited && !fault.Scripted(a.dir) {
-		return nil, false, nil
-	}
-	err = a.store.Do(ctx, func(tx *state.Tx) (err error) {
-		if f, err = fault.Match(a.dir, tx, c.name()); err != nil || f != nil || !limited {
-			return err
-		}
-		var used struct{ Second, Calls int64 }
-		key := c.region + "/" + c.name()
-		if _, err := tx.Get("rate", key, &used); err != nil {
-			return err
-		}
-		if second := a.now().Unix(); used.Second != second {
-			used.Second, used.Calls = second, 0
-		}
-		used.Calls++
-		throttled = used.Calls > int64(limit)
-		return tx.Put("rate", key, used)
-	})
-	return f, throttled, err
-}
+func (c *call) where() string { return c.region }
 
 func (a *aws) answer(w http.ResponseWriter, r *http.Request, c *call, body []byte) {
 	switch c.service {

@@ -21,15 +21,15 @@ const kept = 500
 type Call struct {
 	Time    time.Time
 	Name    string // "sagemaker.CreateEndpoint"
-	Region  string
-	Status  int // HTTP status, 0 for no answer
+	Region  string // a namespace in Kubernetes
+	Status  int    // HTTP status, 0 for no answer
 	Elapsed time.Duration
 }
 
 // record remembers a call; it is best effort, as logs are.
-func (a *aws) record(c *call, status int, elapsed time.Duration) {
-	a.log.Debug("call", "name", c.name(), "status", status, "elapsed", elapsed)
-	err := a.store.Do(context.Background(), func(tx *state.Tx) error {
+func (b *books) record(v visit, status int, elapsed time.Duration) {
+	b.log.Debug("call", "name", v.name(), "status", status, "elapsed", elapsed)
+	err := b.store.Do(context.Background(), func(tx *state.Tx) error {
 		n, err := tx.Next("calls")
 		if err != nil {
 			return err
@@ -39,10 +39,10 @@ func (a *aws) record(c *call, status int, elapsed time.Duration) {
 				return err
 			}
 		}
-		return tx.Put("call", fmt.Sprintf("%012d", n), Call{a.now(), c.name(), c.region, status, elapsed})
+		return tx.Put("call", fmt.Sprintf("%012d", n), Call{b.now(), v.name(), v.where(), status, elapsed})
 	})
 	if err != nil {
-		a.log.Warn("cannot record a call", "error", err)
+		b.log.Warn("cannot record a call", "error", err)
 	}
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/jonboulle/clockwork"
 
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
@@ -39,13 +40,14 @@ type Options struct {
 
 // Server is the emulators while they run.
 type Server struct {
-	dir       string
-	store     *state.Store
-	log       hclog.Logger
-	aws       *aws
-	listeners []net.Listener
-	servers   []*http.Server
-	endpoints map[string]string
+	dir        string
+	store      *state.Store
+	log        hclog.Logger
+	aws        *aws
+	kubernetes *cluster
+	listeners  []net.Listener
+	servers    []*http.Server
+	endpoints  map[string]string
 }
 
 // Start serves the state directory on loopback until Close.
@@ -77,10 +79,12 @@ func (s *Server) serve(o Options) error {
 	if err != nil {
 		return err
 	}
-	s.aws = &aws{dir: s.dir, store: s.store, log: s.log, now: clock.Now, s3: store, sagemaker: sagemaker.New(sagemaker.Options{
+	kept := &books{dir: s.dir, store: s.store, log: s.log, now: clock.Now}
+	artifact := func(bucket, key string) (io.ReadCloser, error) { return s3.Open(objects, bucket, key) }
+	keys := func(bucket, prefix string) ([]string, error) { return s3.Keys(objects, bucket, prefix) }
+	s.aws = &aws{books: kept, s3: store, sagemaker: sagemaker.New(sagemaker.Options{
 		Store: s.store, Now: clock.Now, Speed: speed(o.Speed),
-		Artifact:  func(bucket, key string) (io.ReadCloser, error) { return s3.Open(objects, bucket, key) },
-		Keys:      func(bucket, prefix string) ([]string, error) { return s3.Keys(objects, bucket, prefix) },
+		Artifact: artifact, Keys: keys,
 		PutObject: func(bucket, key string, r io.Reader) error { return s3.Put(objects, bucket, key, r) },
 		Evaluate:  evaluate,
 		Quotas:    func() map[string]int { return quotas(s.dir) },
@@ -88,7 +92,15 @@ func (s *Server) serve(o Options) error {
 	if err := s.listen("sagemaker", o.Listen, s.aws.handler(s.page)); err != nil {
 		return err
 	}
-	return s.listen("s3", "", s.aws.handler(nil))
+	if err := s.listen("s3", "", s.aws.handler(nil)); err != nil {
+		return err
+	}
+	k, err := kubernetes.New(kubernetes.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: speed(o.Speed), Artifact: artifact, Keys: keys, Evaluate: evaluate})
+	if err != nil {
+		return err
+	}
+	s.kubernetes = &cluster{kept, k}
+	return s.listen("kubernetes", "", s.kubernetes)
 }
 
 // speed is the factor of the scaled clock.
@@ -151,7 +163,8 @@ func (s *Server) listen(name, address string, h http.Handler) error {
 }
 
 // Endpoints are the base URLs by platform and object store: "sagemaker" serves
-// every AWS API, "s3" is S3 again.
+// every AWS API, "s3" is S3 again; "kubernetes" is an API server, and the gateway of
+// its routes to whoever names one of their hosts.
 func (s *Server) Endpoints() map[string]string { return s.endpoints }
 
 // Close ends serving. What the platforms hold stays in the directory.
@@ -193,8 +206,13 @@ func Serve(ctx context.Context, o Options, out io.Writer) error {
 	if err := publish(filepath.Join(o.StateDir, "endpoints.json"), append(data, '\n')); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	fmt.Fprintf(out, "Rehearsal of %s\n  page and AWS APIs   %s\n  S3                  %s\n\n", o.StateDir, s.endpoints["sagemaker"], s.endpoints["s3"])
-	fmt.Fprintf(out, "  AWS_ACCESS_KEY_ID=rehearsal AWS_SECRET_ACCESS_KEY=rehearsal \\\n  aws --region eu-west-1 --endpoint-url %s sagemaker list-endpoints\n\nCtrl-C ends it; what it holds stays.\n", s.endpoints["sagemaker"])
+	config := filepath.Join(o.StateDir, "kubeconfig")
+	if err := publish(config, kubeconfig(s.endpoints["kubernetes"])); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	fmt.Fprintf(out, "Rehearsal of %s\n  page and AWS APIs   %s\n  S3                  %s\n  Kubernetes          %s\n\n", o.StateDir, s.endpoints["sagemaker"], s.endpoints["s3"], s.endpoints["kubernetes"])
+	fmt.Fprintf(out, "  AWS_ACCESS_KEY_ID=rehearsal AWS_SECRET_ACCESS_KEY=rehearsal \\\n  aws --region eu-west-1 --endpoint-url %s sagemaker list-endpoints\n", s.endpoints["sagemaker"])
+	fmt.Fprintf(out, "  kubectl --kubeconfig %s get all --all-namespaces\n\nCtrl-C ends it; what it holds stays.\n", config)
 	<-ctx.Done()
 	return s.Close()
 }

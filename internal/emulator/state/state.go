@@ -95,7 +95,7 @@ func (t *Tx) Delete(kind, key string) error {
 // Each calls f with every document whose key begins with prefix, in the order of
 // the keys. f may not use the transaction.
 func (t *Tx) Each(kind, prefix string, f func(key string, document []byte) error) error {
-	rows, err := t.tx.QueryContext(t.ctx, "SELECT key, document FROM documents WHERE kind = ? AND substr(key, 1, ?) = ? ORDER BY key", kind, len([]rune(prefix)), prefix)
+	rows, err := t.tx.QueryContext(t.ctx, "SELECT key, document FROM documents WHERE kind = ? AND key >= ? AND key < ? ORDER BY key", kind, prefix, prefix+last)
 	if err != nil {
 		return err
 	}
@@ -113,6 +113,41 @@ func (t *Tx) Each(kind, prefix string, f func(key string, document []byte) error
 	return rows.Err()
 }
 
+// last is behind every key that begins with what stands before it.
+const last = "\U0010FFFF"
+
+// Keys lists the keys that begin with prefix, in their order: from the key after
+// one, unless that is "", and at most so many, unless that is 0.
+func (t *Tx) Keys(kind, prefix, after string, limit int) (keys []string, err error) {
+	if limit <= 0 {
+		limit = -1
+	}
+	from := max(prefix, after)
+	rows, err := t.tx.QueryContext(t.ctx, "SELECT key FROM documents WHERE kind = ? AND key >= ? AND key < ? AND key > ? ORDER BY key LIMIT ?", kind, from, prefix+last, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	return keys, rows.Err()
+}
+
+// Raw reads a document as it is kept, nil when there is none.
+func (t *Tx) Raw(kind, key string) ([]byte, error) {
+	var data []byte
+	err := t.tx.QueryRowContext(t.ctx, "SELECT document FROM documents WHERE kind = ? AND key = ?", kind, key).Scan(&data)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return data, err
+}
+
 // Next counts from 1.
 func (t *Tx) Next(counter string) (int, error) {
 	n := 0
@@ -121,4 +156,22 @@ func (t *Tx) Next(counter string) (int, error) {
 	}
 	n++
 	return n, t.Put("counter", counter, n)
+}
+
+// Peek reads a counter without waiting for anybody's transaction.
+func (s *Store) Peek(ctx context.Context, counter string) (n int, err error) {
+	err = s.db.QueryRowContext(ctx, "SELECT document FROM documents WHERE kind = 'counter' AND key = ?", counter).Scan(&n)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return n, err
+}
+
+// First is the first key of a kind, "" if there is none; it waits for nobody either.
+func (s *Store) First(ctx context.Context, kind string) (key string, err error) {
+	err = s.db.QueryRowContext(ctx, "SELECT key FROM documents WHERE kind = ? ORDER BY key LIMIT 1", kind).Scan(&key)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return key, err
 }

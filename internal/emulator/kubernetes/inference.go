@@ -1,0 +1,470 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package kubernetes
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+const (
+	isvcFinalizer = "inferenceservice.finalizers"
+	isvcLabel     = "serving.kserve.io/inferenceservice"
+	annotationOf  = "serving.kserve.io/"
+)
+
+// kserve is how KServe's controller writes; its status too.
+var (
+	kserve       = author{manager: "manager"}
+	kserveStatus = author{manager: "manager", subresource: "status"}
+)
+
+// service is an InferenceService while its controller looks at it.
+type service struct {
+	*world
+	u          *unstructured.Unstructured
+	deployment *appsv1.Deployment // nil while there is none
+}
+
+func (s *service) child() string { return s.u.GetName() + "-predictor" }
+
+func reconcileInference(w *world, ns, name string) error {
+	u, found, err := lookup[*unstructured.Unstructured](w, inference, ns, name)
+	if err != nil || !found {
+		return err
+	}
+	s := &service{world: w, u: u}
+	if u.GetDeletionTimestamp() != nil {
+		return s.finish()
+	}
+	if !slices.Contains(u.GetFinalizers(), isvcFinalizer) {
+		u.SetFinalizers(append(u.GetFinalizers(), isvcFinalizer))
+		if err := w.save(inference, u, kserve); err != nil {
+			return err
+		}
+	}
+	if mode(u) != "Standard" {
+		return w.emit(u, "InferenceService", "v1beta1Controllers", "Warning", "ServerlessModeRejected", "It is not possible to use Serverless deployment mode when Knative Services are not available")
+	}
+	if u.GetAnnotations()[annotationOf+"stop"] == "true" {
+		return s.stop()
+	}
+	spec, reason, problem, err := s.podSpec()
+	if err != nil {
+		return err
+	}
+	if problem != "" {
+		return s.invalid(reason, problem)
+	}
+	if err := s.applyDeployment(spec); err != nil {
+		return err
+	}
+	if err := s.applyService(); err != nil {
+		return err
+	}
+	if err := s.applyAutoscaler(); err != nil {
+		return err
+	}
+	return s.status()
+}
+
+// finish removes what belongs to the service, and then lets it go.
+func (s *service) finish() error {
+	if !slices.Contains(s.u.GetFinalizers(), isvcFinalizer) {
+		return nil
+	}
+	return s.unfinalize(catalog()[inference], s.u, isvcFinalizer)
+}
+
+func (s *service) stop() error {
+	d, found, err := lookup[*appsv1.Deployment](s.world, deployments, s.u.GetNamespace(), s.child())
+	if err != nil {
+		return err
+	}
+	if found && d.DeletionTimestamp == nil {
+		if _, _, err := s.delete(catalog()[deployments], d, deletion{}); err != nil {
+			return err
+		}
+	}
+	status := nested(s.u.Object, "status")
+	if status == nil {
+		status = map[string]any{}
+	}
+	status["conditions"] = s.conditions(no("PredictorReady", "Stopped", ""), no("Ready", "Stopped", ""), yes("Stopped", "", ""))
+	return s.report(inference, s.u, status, kserveStatus)
+}
+
+// conditions are Knative's: without an observed generation.
+func (s *service) conditions(all ...metav1.Condition) []any {
+	found := s.conditionsOf(items(s.u.Object, "status", "conditions"), 0, all...)
+	for _, c := range found {
+		if c, ok := c.(map[string]any); ok {
+			delete(c, "observedGeneration")
+			for _, name := range []string{"reason", "message"} {
+				if c[name] == "" {
+					delete(c, name)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// invalid reports a specification that nothing can serve.
+func (s *service) invalid(reason, problem string) error {
+	status := nested(s.u.Object, "status")
+	if status == nil {
+		status = map[string]any{}
+	}
+	status["modelStatus"] = map[string]any{"transitionStatus": "InvalidSpec", "states": map[string]any{"activeModelState": "", "targetModelState": "FailedToLoad"},
+		"lastFailureInfo": map[string]any{"reason": reason, "message": problem}}
+	status["conditions"] = s.conditions(no("PredictorReady", reason, problem), no("Ready", reason, problem))
+	if err := s.emit(s.u, "InferenceService", "v1beta1Controllers", "Warning", "InternalError", problem); err != nil {
+		return err
+	}
+	return s.report(inference, s.u, status, kserveStatus)
+}
+
+// podSpec is the pod that serves: the predictor's own, or the runtime's with the
+// model's container laid over it.
+func (s *service) podSpec() (spec *corev1.PodSpec, reason, problem string, err error) {
+	predictor := nested(s.u.Object, "spec", "predictor")
+	spec = &corev1.PodSpec{}
+	if problem := problemOf(convert(predictor, spec)); problem != "" {
+		return nil, "InvalidPredictorSpec", problem, nil
+	}
+	model := nested(predictor, "model")
+	if model == nil {
+		return spec, "", "", nil
+	}
+	var server corev1.Container
+	if problem := problemOf(convert(model, &server)); problem != "" {
+		return nil, "InvalidPredictorSpec", problem, nil
+	}
+	server.Name = "kserve-container"
+	base, reason, problem, err := s.runtime(model)
+	if err != nil || problem != "" {
+		return nil, reason, problem, err
+	}
+	merged := lay(base, server)
+	var others []corev1.Container
+	for _, c := range spec.Containers {
+		if c.Name != merged.Name {
+			others = append(others, c)
+		}
+	}
+	spec.Containers = append([]corev1.Container{merged}, others...)
+	if uri := text(model, "storageUri"); uri != "" {
+		s.initialize(spec, uri)
+	}
+	return spec, "", "", nil
+}
+
+// problemOf is what an error says: of what is told in a status and fails nothing here.
+func problemOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func convert(from map[string]any, to any) error {
+	data, err := json.Marshal(from)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, to)
+}
+
+// runtime finds the container of the serving runtime that a model names, or of one
+// that supports its format.
+func (s *service) runtime(model map[string]any) (c corev1.Container, reason, problem string, err error) {
+	wanted, format := text(model, "runtime"), text(model, "modelFormat", "name")
+	var all []*unstructured.Unstructured
+	for _, from := range []struct{ id, ns string }{{runtimes, s.u.GetNamespace()}, {clusterRuntimes, ""}} {
+		found, err := list[*unstructured.Unstructured](s.world, from.id, from.ns)
+		if err != nil {
+			return c, "", "", err
+		}
+		all = append(all, found...)
+	}
+	for _, r := range all {
+		if wanted != "" && r.GetName() != wanted {
+			continue
+		}
+		supported := slices.ContainsFunc(items(r.Object, "spec", "supportedModelFormats"), func(f map[string]any) bool { return text(f, "name") == format })
+		if disabled, _, _ := unstructured.NestedBool(r.Object, "spec", "disabled"); disabled && wanted != "" {
+			return c, "RuntimeDisabled", fmt.Sprintf("Specified runtime %s is disabled", wanted), nil
+		}
+		if !supported {
+			if wanted != "" {
+				return c, "NoSupportingRuntime", fmt.Sprintf("Specified runtime %s does not support specified framework/version", wanted), nil
+			}
+			continue
+		}
+		containers := items(r.Object, "spec", "containers")
+		if len(containers) == 0 {
+			continue
+		}
+		err := convert(containers[0], &c)
+		return c, "", "", err
+	}
+	if wanted != "" && text(model, "image") == "" {
+		return c, "RuntimeNotRecognized", "Waiting for runtime to become available", nil
+	}
+	if text(model, "image") == "" {
+		return c, "NoSupportingRuntime", "No runtime found to support predictor with model type: {" + format + " <nil>}", nil
+	}
+	return c, "", "", nil
+}
+
+// lay puts the model's container over the runtime's: arguments follow each other.
+func lay(base, over corev1.Container) corev1.Container {
+	out := over
+	fallbackTo(&out.Image, base.Image)
+	if len(out.Command) == 0 {
+		out.Command = base.Command
+	}
+	out.Args = append(slices.Clone(base.Args), over.Args...)
+	for _, e := range base.Env {
+		if !slices.ContainsFunc(out.Env, func(o corev1.EnvVar) bool { return o.Name == e.Name }) {
+			out.Env = append(out.Env, e)
+		}
+	}
+	if len(out.Ports) == 0 {
+		out.Ports = base.Ports
+	}
+	if out.ReadinessProbe == nil {
+		out.ReadinessProbe = base.ReadinessProbe
+	}
+	if out.SecurityContext == nil {
+		out.SecurityContext = base.SecurityContext
+	}
+	if out.Resources.Limits == nil && out.Resources.Requests == nil {
+		out.Resources = base.Resources
+	}
+	return out
+}
+
+// initialize is what KServe's pod webhook adds: the container that fetches the model.
+func (s *service) initialize(spec *corev1.PodSpec, uri string) {
+	const volume = "kserve-provision-location"
+	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+	spec.InitContainers = append(spec.InitContainers, corev1.Container{Name: "storage-initializer", Image: "kserve/storage-initializer:v0.17.0", Args: []string{uri, "/mnt/models"},
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError, VolumeMounts: []corev1.VolumeMount{{Name: volume, MountPath: "/mnt/models"}}})
+	c := &spec.Containers[0]
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: "/mnt/models", ReadOnly: true})
+}
+
+// passedOn are the annotations that KServe hands on to what it makes.
+func (s *service) passedOn() (labels, annotations map[string]string) {
+	labels, annotations = map[string]string{}, map[string]string{}
+	for _, m := range []map[string]any{nested(s.u.Object, "metadata"), nested(s.u.Object, "spec", "predictor")} {
+		l, _, _ := unstructured.NestedStringMap(m, "labels")
+		maps.Copy(labels, l)
+		a, _, _ := unstructured.NestedStringMap(m, "annotations")
+		maps.Copy(annotations, a)
+	}
+	for name := range annotations {
+		if name == lastKubect || strings.HasPrefix(name, annotationOf+"storage-initializer") {
+			delete(annotations, name)
+		}
+	}
+	labels["app"] = "isvc." + s.child()
+	labels[isvcLabel], labels["component"] = s.u.GetName(), "predictor"
+	return labels, annotations
+}
+
+func (s *service) meta() metav1.ObjectMeta {
+	labels, annotations := s.passedOn()
+	return metav1.ObjectMeta{Name: s.child(), Namespace: s.u.GetNamespace(), Labels: labels, Annotations: annotations,
+		OwnerReferences: []metav1.OwnerReference{controlledBy("serving.kserve.io/v1beta1", "InferenceService", s.u)}}
+}
+
+func (s *service) class() string {
+	return orElse(s.u.GetAnnotations()[annotationOf+"autoscalerClass"], "hpa")
+}
+
+func (s *service) applyDeployment(spec *corev1.PodSpec) error {
+	predictor := nested(s.u.Object, "spec", "predictor")
+	labels, annotations := s.passedOn()
+	if len(spec.Containers) > 0 && spec.Containers[0].ReadinessProbe == nil && len(spec.Containers[0].Ports) > 0 {
+		spec.Containers[0].ReadinessProbe = &corev1.Probe{TimeoutSeconds: 1, PeriodSeconds: 10, SuccessThreshold: 1, FailureThreshold: 3,
+			ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(spec.Containers[0].Ports[0].ContainerPort)}}}
+	}
+	d := &appsv1.Deployment{ObjectMeta: s.meta(), Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": labels["app"]}},
+		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations}, Spec: *spec}}}
+	if strategy := nested(predictor, "deploymentStrategy"); strategy != nil {
+		if err := convert(strategy, &d.Spec.Strategy); err != nil {
+			return err
+		}
+	}
+	if least, ok := number(predictor, "minReplicas"); ok && s.class() == "none" {
+		n := int32(least)
+		d.Spec.Replicas = &n
+	}
+	setBuiltinDefaults(d)
+	old, found, err := lookup[*appsv1.Deployment](s.world, deployments, d.Namespace, d.Name)
+	if err != nil {
+		return err
+	}
+	if found && old.DeletionTimestamp != nil {
+		return s.wait("*", subject{"inference", d.Namespace, s.u.GetName()})
+	}
+	if !found {
+		made, err := s.create(catalog()[deployments], d, kserve)
+		if err != nil {
+			return s.refused(err)
+		}
+		if err := s.doomed(made); err != nil {
+			return err
+		}
+		s.deployment, _ = made.(*appsv1.Deployment)
+		return nil
+	}
+	next := old.DeepCopy()
+	next.Spec.Template, next.Spec.Strategy = d.Spec.Template, d.Spec.Strategy
+	if s.class() == "none" {
+		next.Spec.Replicas = d.Spec.Replicas
+	}
+	maps.Copy(next.Labels, d.Labels)
+	maps.Copy(next.Annotations, d.Annotations)
+	s.deployment = old
+	if apiequality.Semantic.DeepEqual(old, next) {
+		return nil
+	}
+	if !sameTemplate(&old.Spec.Template, &next.Spec.Template) {
+		if err := s.doomed(next); err != nil {
+			return err
+		}
+	}
+	if err := s.save(deployments, next, kserve); err != nil {
+		return s.refused(err)
+	}
+	s.deployment = next
+	return nil
+}
+
+// refused reports that the API server does not take what the service needs.
+func (s *service) refused(err error) error {
+	return s.emit(s.u, "InferenceService", "v1beta1Controllers", "Warning", "InternalError", "fails to reconcile predictor: "+err.Error())
+}
+
+// doomed passes a scripted failure on to the pods.
+func (s *service) doomed(d runtime.Object) error {
+	var f fate
+	if _, err := s.tx.Get(docDoomed, string(s.u.GetUID()), &f); err != nil {
+		return err
+	}
+	if d, ok := d.(*appsv1.Deployment); ok {
+		f.Hash = hashOf(&d.Spec.Template)
+	}
+	return s.foretell(string(metaOf(d).GetUID()), f)
+}
+
+func (s *service) applyService() error {
+	if s.deployment == nil {
+		return nil
+	}
+	target := intstr.FromInt32(8080)
+	name := "http"
+	if ports := s.deployment.Spec.Template.Spec.Containers[0].Ports; len(ports) > 0 {
+		target = intstr.FromInt32(ports[0].ContainerPort)
+		name = orElse(ports[0].Name, s.child())
+	}
+	svc := &corev1.Service{ObjectMeta: s.meta(), Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "isvc." + s.child()},
+		Ports: []corev1.ServicePort{{Name: name, Port: 80, TargetPort: target, Protocol: corev1.ProtocolTCP}}}}
+	return s.keepChild(services, svc, func(old runtime.Object) runtime.Object {
+		o, ok := old.DeepCopyObject().(*corev1.Service)
+		if ok {
+			o.Spec.Ports, o.Spec.Selector, o.Labels, o.Annotations = svc.Spec.Ports, svc.Spec.Selector, svc.Labels, svc.Annotations
+		}
+		return o
+	})
+}
+
+// keepChild makes an object, or changes it to what it should be.
+func (s *service) keepChild(id string, want runtime.Object, change func(old runtime.Object) runtime.Object) error {
+	r, m := catalog()[id], metaOf(want)
+	r.setDefaults(want)
+	old, err := s.get(r, m.GetNamespace(), m.GetName())
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		_, err = s.create(r, want, kserve)
+	} else {
+		err = s.save(id, change(old), kserve)
+	}
+	if err != nil {
+		return s.refused(err)
+	}
+	return nil
+}
+
+// applyAutoscaler makes an HPA of the class that asks for one, whether or not anybody
+// asked for scaling: so does KServe.
+func (s *service) applyAutoscaler() error {
+	predictor := nested(s.u.Object, "spec", "predictor")
+	if s.class() != "hpa" {
+		old, found, err := lookup[*autoscalingv2.HorizontalPodAutoscaler](s.world, autoscalers, s.u.GetNamespace(), s.child())
+		if err != nil || !found || old.DeletionTimestamp != nil {
+			return err
+		}
+		_, _, err = s.delete(catalog()[autoscalers], old, deletion{})
+		return err
+	}
+	least, _ := number(predictor, "minReplicas")
+	most, _ := number(predictor, "maxReplicas")
+	low := max(int32(least), 1)
+	h := &autoscalingv2.HorizontalPodAutoscaler{ObjectMeta: s.meta(), Spec: autoscalingv2.HorizontalPodAutoscalerSpec{MinReplicas: &low, MaxReplicas: max(int32(most), low),
+		ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: s.child()}, Metrics: s.metrics(predictor),
+		Behavior: &autoscalingv2.HorizontalPodAutoscalerBehavior{}}}
+	return s.keepChild(autoscalers, h, func(old runtime.Object) runtime.Object {
+		o, ok := old.DeepCopyObject().(*autoscalingv2.HorizontalPodAutoscaler)
+		if ok {
+			o.Spec = h.Spec
+		}
+		return o
+	})
+}
+
+func (s *service) metrics(predictor map[string]any) []autoscalingv2.MetricSpec {
+	var found []autoscalingv2.MetricSpec
+	for _, m := range items(predictor, "autoScaling", "metrics") {
+		if text(m, "type") != "Resource" {
+			continue
+		}
+		percent := int32(80)
+		if n, ok := number(m, "resource", "target", "averageUtilization"); ok {
+			percent = int32(n)
+		}
+		found = append(found, utilization(text(m, "resource", "name"), percent))
+	}
+	if len(found) > 0 {
+		return found
+	}
+	percent := int32(80)
+	if n, ok := number(predictor, "scaleTarget"); ok {
+		percent = int32(n)
+	}
+	return []autoscalingv2.MetricSpec{utilization(orElse(text(predictor, "scaleMetric"), "cpu"), percent)}
+}
+
+func utilization(name string, percent int32) autoscalingv2.MetricSpec {
+	return autoscalingv2.MetricSpec{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{Name: corev1.ResourceName(name),
+		Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: &percent}}}
+}
