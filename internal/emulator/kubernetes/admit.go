@@ -52,7 +52,7 @@ func (w *world) admit(r *resource, old, obj runtime.Object) error {
 // admitPod is what a pod goes through on its way into the cluster.
 func (w *world) admitPod(r *resource, pod *corev1.Pod) error {
 	forbidden := func(format string, args ...any) error {
-		return apierrors.NewForbidden(r.gr(), pod.Name, fmt.Errorf(format, args...))
+		return apierrors.NewForbidden(r.gr(), orElse(pod.Name, pod.GenerateName), fmt.Errorf(format, args...))
 	}
 	if name := pod.Spec.PriorityClassName; name != "" && !strings.HasPrefix(name, "system-") {
 		class, found, err := lookup[*schedulingv1.PriorityClass](w, priorityClasses, "", name)
@@ -237,7 +237,7 @@ func (w *world) podSecurity(r *resource, pod *corev1.Pod) error {
 	if len(problems) == 0 {
 		return nil
 	}
-	return apierrors.NewForbidden(r.gr(), pod.Name, fmt.Errorf("violates PodSecurity %q: %s", level+":"+version, strings.Join(problems, ", ")))
+	return apierrors.NewForbidden(r.gr(), orElse(pod.Name, pod.GenerateName), fmt.Errorf("violates PodSecurity %q: %s", level+":"+version, strings.Join(problems, ", ")))
 }
 
 // finishCreate allocates what a new object gets from the cluster.

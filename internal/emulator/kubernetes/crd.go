@@ -34,6 +34,7 @@ type definition struct {
 	Short      []string        `json:"short"`
 	Categories []string        `json:"categories"`
 	Status     bool            `json:"status"`
+	Rules      bool            `json:"rules"` // has rules in CEL
 	Columns    []printerColumn `json:"columns"`
 	Schema     json.RawMessage `json:"schema"`
 

@@ -73,10 +73,13 @@ func (q *request) decode(data []byte) (runtime.Object, error) {
 		return nil, q.undecodable(err)
 	}
 	if got := obj.GetObjectKind().GroupVersionKind(); got != q.res.gvk() {
+		if got.GroupVersion() != q.res.gvk().GroupVersion() && q.res.crd == nil && !scheme().Recognizes(got) {
+			return nil, q.undecodable(fmt.Errorf("no kind %q is registered for version %q in scheme \"pkg/runtime/scheme.go:110\"", got.Kind, got.GroupVersion()))
+		}
 		if got.GroupVersion() != q.res.gvk().GroupVersion() {
 			return nil, apierrors.NewBadRequest(fmt.Sprintf("the API version in the data (%s) does not match the expected API version (%s)", got.GroupVersion(), q.res.gvk().GroupVersion()))
 		}
-		return nil, apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: converting (%s) to (%s): unknown conversion", got.Kind, got.Version, q.res.kind, got.Kind, q.res.kind))
+		return nil, apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s: converting (%s.%s) to (%s.%s): unknown conversion", got.Kind, got.Version, q.res.kind, got.Version, got.Kind, orElse(q.res.group, "core"), q.res.kind))
 	}
 	switch {
 	case len(strict) == 0 || validation == metav1.FieldValidationIgnore:

@@ -92,8 +92,6 @@ func defaultPodSpec(spec *corev1.PodSpec) {
 	for i := range spec.Volumes {
 		defaultVolume(&spec.Volumes[i])
 	}
-	// A switched-off feature is dropped without a word, on this version of Kubernetes.
-	dropImageVolumes(spec)
 }
 
 func defaultContainer(c *corev1.Container) {
@@ -190,7 +188,8 @@ func defaultDownward(items []corev1.DownwardAPIVolumeFile) {
 	}
 }
 
-// dropImageVolumes removes volumes made from images, and their mounts.
+// dropImageVolumes removes volumes made from images, and their mounts: the feature is
+// off in this version of Kubernetes, and the server says nothing.
 func dropImageVolumes(spec *corev1.PodSpec) {
 	dropped := map[string]bool{}
 	var kept []corev1.Volume

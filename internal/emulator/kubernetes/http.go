@@ -169,7 +169,7 @@ func (q *request) serve() error {
 		return errNoPage
 	}
 	h := verbs[q.sub][q.verb]
-	if h == nil || q.virtual() && q.verb != "list" && q.verb != "get" {
+	if h == nil || !q.res.has(q.sub) || q.virtual() && q.verb != "list" && q.verb != "get" {
 		return q.unserved()
 	}
 	return h(q)
@@ -196,14 +196,31 @@ func init() { //nolint:gochecknoinits // the table and the handlers refer to eac
 
 var errNoPage = errors.New("404 page not found")
 
+// has reports whether a resource has a subresource.
+func (r *resource) has(sub string) bool {
+	switch sub {
+	case "":
+		return true
+	case "status":
+		return r.status
+	case "scale":
+		return r.scale
+	case "log", "eviction":
+		return r.id() == pods
+	case "finalize":
+		return r.id() == namespaces
+	}
+	return false
+}
+
 // unserved says that a resource or subresource has no such method.
 func (q *request) unserved() error {
-	known := map[string]bool{"": true, "status": q.res.status, "scale": q.res.scale, "log": q.res.id() == pods, "eviction": q.res.id() == pods, "finalize": q.res.id() == namespaces}
-	if !known[q.sub] {
+	if !q.res.has(q.sub) {
 		if q.res.crd != nil {
 			return errNoPage
 		}
-		return apierrors.NewGenericServerResponse(http.StatusNotFound, q.verb, q.res.gr(), "", "the server could not find the requested resource", 0, true)
+		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Details: &metav1.StatusDetails{},
+			Message: "the server could not find the requested resource"}}
 	}
 	return apierrors.NewMethodNotSupported(q.res.gr(), q.verb)
 }

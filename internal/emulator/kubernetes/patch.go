@@ -14,8 +14,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/strategicpatch"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 )
 
@@ -31,7 +33,7 @@ func patchObject(q *request) error {
 	case types.JSONPatchType, types.MergePatchType, types.StrategicMergePatchType:
 		return q.change(func(_ *world, old runtime.Object) (runtime.Object, error) { return q.patched(kind, old) })
 	}
-	return unsupported("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml", "application/apply-patch+cbor")
+	return unsupported("application/json-patch+json", "application/merge-patch+json", "application/strategic-merge-patch+json", "application/apply-patch+yaml")
 }
 
 func (q *request) force() *bool {
@@ -51,6 +53,9 @@ func (q *request) patched(kind types.PatchType, old runtime.Object) (runtime.Obj
 	after, err := q.patch(kind, before, old)
 	if err != nil {
 		return nil, err
+	}
+	if _, _, err := q.res.read(after); err != nil {
+		return nil, apierrors.NewInvalid(schema.GroupKind{}, "", field.ErrorList{field.Invalid(field.NewPath("patch"), string(after), err.Error())})
 	}
 	obj, err := q.decode(after)
 	if err != nil {
@@ -72,7 +77,7 @@ func (q *request) patch(kind types.PatchType, before []byte, old runtime.Object)
 		}
 		after, err := p.Apply(before)
 		if err != nil {
-			return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", q.res.gr(), "", err.Error(), 0, false)
+			return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
 		}
 		return after, nil
 	case types.MergePatchType:
@@ -86,7 +91,7 @@ func (q *request) patch(kind types.PatchType, before []byte, old runtime.Object)
 		return after, nil
 	}
 	if q.res.crd != nil {
-		return nil, unsupported("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml", "application/apply-patch+cbor")
+		return nil, unsupported("application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml")
 	}
 	after, err := strategicpatch.StrategicMergePatch(before, q.body, old)
 	if err != nil {
@@ -102,7 +107,7 @@ func (q *request) apply() error {
 		return err
 	}
 	if q.res.crd == nil && patch.GetKind() != q.res.kind && patch.GetKind() != "" && patch.GetAPIVersion() == q.res.apiVersion() {
-		return apierrors.NewBadRequest(fmt.Sprintf("%s in version %q cannot be handled as a %s", patch.GetKind(), q.res.version, q.res.kind))
+		return apierrors.NewBadRequest("invalid object type: " + patch.GroupVersionKind().String())
 	}
 	if err := q.appliedMeta(patch); err != nil {
 		return err

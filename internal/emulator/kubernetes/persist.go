@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -24,6 +26,7 @@ import (
 type author struct {
 	manager, subresource string
 	dryRun               bool
+	replaces             bool // by a PUT
 	applied              bool // managed fields are kept already
 }
 
@@ -39,9 +42,6 @@ func (w *world) create(r *resource, obj runtime.Object, by author) (runtime.Obje
 	if err := w.namespaceFor(r, m); err != nil {
 		return nil, err
 	}
-	if m.GetName() == "" && m.GetGenerateName() != "" {
-		m.SetName(m.GetGenerateName()[:min(len(m.GetGenerateName()), 58)] + utilrand.String(5))
-	}
 	m.SetUID(newUID())
 	m.SetCreationTimestamp(w.stamp())
 	m.SetResourceVersion("")
@@ -52,8 +52,17 @@ func (w *world) create(r *resource, obj runtime.Object, by author) (runtime.Obje
 	if r.generation {
 		m.SetGeneration(1)
 	}
+	// Who sets which fields is noted before admission and the server add their own.
+	obj, err := w.noteCreate(r, obj, by)
+	if err != nil {
+		return nil, err
+	}
+	m = metaOf(obj)
 	if err := w.admit(r, nil, obj); err != nil {
 		return nil, err
+	}
+	if m.GetName() == "" && m.GetGenerateName() != "" {
+		m.SetName(m.GetGenerateName()[:min(len(m.GetGenerateName()), 58)] + utilrand.String(5))
 	}
 	r.prepareCreate(obj)
 	if errs := r.validateCreate(obj); len(errs) > 0 {
@@ -68,18 +77,20 @@ func (w *world) create(r *resource, obj runtime.Object, by author) (runtime.Obje
 	if err := w.absent(r, m); err != nil {
 		return nil, err
 	}
-	if by.applied {
-		w.retime(nil, obj)
-	} else if by.manager != "" {
-		var err error
-		if obj, err = w.track(r, nil, obj, by.manager, by.subresource); err != nil {
-			return nil, err
-		}
-	}
 	if by.dryRun {
 		return obj, nil
 	}
 	return obj, w.put(r, nil, obj)
+}
+
+func (w *world) noteCreate(r *resource, obj runtime.Object, by author) (runtime.Object, error) {
+	switch {
+	case by.applied:
+		w.retime(nil, obj)
+	case by.manager != "" && r.wellFormed(obj):
+		return w.track(r, nil, obj, by.manager, by.subresource)
+	}
+	return obj, nil
 }
 
 // absent refuses a name that is taken.
@@ -117,7 +128,23 @@ func (w *world) namespaceFor(r *resource, m metav1.Object) error {
 }
 
 func (r *resource) invalid(name string, errs field.ErrorList) error {
+	for _, e := range errs { // the library is newer than the server
+		e.Detail = strings.Replace(e.Detail, "must be no more than 63 bytes", "must be no more than 63 characters", 1)
+	}
 	return apierrors.NewInvalid(r.gk(), name, errs)
+}
+
+// failed is a precondition that does not hold, as the storage words it.
+func (r *resource) failed(m metav1.Object, what string) error {
+	at := "/registry/" + r.plural
+	switch {
+	case r.crd != nil:
+		at = "/registry/" + r.group + "/" + r.plural
+	case r.id() == services:
+		at = "/registry/services/specs"
+	}
+	return apierrors.NewConflict(r.gr(), m.GetName(), fmt.Errorf("StorageError: invalid object, Code: 4, Key: %s/%s, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: %s",
+		at, key(m.GetNamespace(), m.GetName()), what))
 }
 
 const modified = "the object has been modified; please apply your changes to the latest version and try again"
@@ -125,9 +152,15 @@ const modified = "the object has been modified; please apply your changes to the
 // update changes an object.
 func (w *world) update(r *resource, old, obj runtime.Object, by author) (runtime.Object, error) {
 	om, m := metaOf(old), metaOf(obj)
-	if err := r.precondition(om, m); err != nil {
+	if err := r.precondition(om, m, by.replaces); err != nil {
 		return nil, err
 	}
+	obj, err := w.noteUpdate(r, old, obj, by)
+	if err != nil {
+		return nil, err
+	}
+	m = metaOf(obj)
+	m.SetResourceVersion(om.GetResourceVersion())
 	m.SetUID(om.GetUID())
 	m.SetCreationTimestamp(om.GetCreationTimestamp())
 	m.SetDeletionTimestamp(om.GetDeletionTimestamp())
@@ -149,19 +182,6 @@ func (w *world) update(r *resource, old, obj runtime.Object, by author) (runtime
 	if r.generation && by.subresource != "status" && r.specChanged(old, obj) {
 		m.SetGeneration(om.GetGeneration() + 1)
 	}
-	switch {
-	case by.applied:
-		w.retime(old, obj)
-	case by.manager != "":
-		var err error
-		if obj, err = w.track(r, old, obj, by.manager, by.subresource); err != nil {
-			return nil, err
-		}
-		m = metaOf(obj)
-	default:
-		m.SetManagedFields(om.GetManagedFields())
-	}
-	m.SetResourceVersion(om.GetResourceVersion())
 	if unchanged(old, obj) {
 		return old, nil
 	}
@@ -172,6 +192,18 @@ func (w *world) update(r *resource, old, obj runtime.Object, by author) (runtime
 		return obj, w.remove(r, obj)
 	}
 	return obj, w.put(r, old, obj)
+}
+
+func (w *world) noteUpdate(r *resource, old, obj runtime.Object, by author) (runtime.Object, error) {
+	switch {
+	case by.applied:
+		w.retime(old, obj)
+	case by.manager != "" && r.wellFormed(obj):
+		return w.track(r, old, obj, by.manager, by.subresource)
+	default:
+		metaOf(obj).SetManagedFields(metaOf(old).GetManagedFields())
+	}
+	return obj, nil
 }
 
 // lingers says that an object that is being deleted ends in its own time, and not with
@@ -186,13 +218,18 @@ func lingers(obj runtime.Object) bool {
 	return false
 }
 
-func (r *resource) precondition(old, m metav1.Object) error {
-	if uid := m.GetUID(); uid != "" && uid != old.GetUID() {
-		return apierrors.NewConflict(r.gr(), old.GetName(), fmt.Errorf("Precondition failed: UID in precondition: %s, UID in object meta: %s", uid, old.GetUID())) //nolint:staticcheck // the server's words
+func (r *resource) precondition(old, m metav1.Object, replaces bool) error {
+	switch uid := m.GetUID(); {
+	case uid == "" || uid == old.GetUID():
+	case replaces:
+		return r.failed(old, fmt.Sprintf("UID in precondition: %s, UID in object meta: %s", uid, old.GetUID()))
+	default: // it is found out twice
+		fixed := field.Invalid(field.NewPath("metadata", "uid"), uid, "field is immutable")
+		return r.invalid(old.GetName(), field.ErrorList{fixed, fixed})
 	}
 	switch v := m.GetResourceVersion(); {
 	case v == "" && !r.unconditional:
-		return r.invalid(old.GetName(), field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update")})
+		return apierrors.NewInvalid(schema.GroupKind{Group: r.group, Kind: r.plural}, old.GetName(), field.ErrorList{field.Invalid(field.NewPath("metadata", "resourceVersion"), 0, "must be specified for an update")})
 	case v != "" && v != old.GetResourceVersion():
 		return apierrors.NewConflict(r.gr(), old.GetName(), errors.New(modified))
 	}
@@ -261,8 +298,16 @@ func (r *resource) validateMeta(m metav1.Object) field.ErrorList {
 	case "roles.rbac.authorization.k8s.io", "rolebindings.rbac.authorization.k8s.io", "clusterroles.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io":
 		name = pathSegment
 	}
-	return validation.ValidateObjectMetaAccessor(m, !r.cluster, name, field.NewPath("metadata"))
+	errs := validation.ValidateObjectMetaAccessor(m, !r.cluster, name, field.NewPath("metadata"))
+	for _, e := range errs { // as above
+		if owner := ownerField.FindStringSubmatch(e.Field); owner != nil && e.Type == field.ErrorTypeRequired {
+			e.Type, e.Field, e.BadValue = field.ErrorTypeInvalid, owner[1]+owner[2], ""
+		}
+	}
+	return errs
 }
+
+var ownerField = regexp.MustCompile(`^(metadata\.ownerReferences)\[\d+\](.*)$`)
 
 // pathSegment is all that the name of a role has to be.
 func pathSegment(name string, prefix bool) []string {
@@ -289,11 +334,12 @@ type deletion struct {
 // delete begins or ends an object's removal. gone is false while it lingers.
 func (w *world) delete(r *resource, obj runtime.Object, d deletion) (result runtime.Object, gone bool, err error) {
 	m := metaOf(obj)
+	kind := schema.GroupResource{Group: r.group, Resource: r.kind}
 	if d.uid != nil && *d.uid != m.GetUID() {
-		return nil, false, apierrors.NewConflict(r.gr(), m.GetName(), fmt.Errorf("Precondition failed: UID in precondition: %s, UID in object meta: %s", *d.uid, m.GetUID())) //nolint:staticcheck // the server's words
+		return nil, false, apierrors.NewConflict(kind, m.GetName(), fmt.Errorf("the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted and then recreated", *d.uid, m.GetUID()))
 	}
 	if d.version != nil && *d.version != m.GetResourceVersion() {
-		return nil, false, apierrors.NewConflict(r.gr(), m.GetName(), fmt.Errorf("Precondition failed: ResourceVersion in precondition: %s, ResourceVersion in object meta: %s", *d.version, m.GetResourceVersion())) //nolint:staticcheck // the server's words
+		return nil, false, apierrors.NewConflict(kind, m.GetName(), fmt.Errorf("the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object might have been modified", *d.version, m.GetResourceVersion()))
 	}
 	old, next := obj, obj.DeepCopyObject()
 	m = metaOf(next)

@@ -16,6 +16,7 @@ import (
 
 // prepareCreate resets what a client cannot set on a new object.
 func (r *resource) prepareCreate(obj runtime.Object) {
+	dropDisabled(obj)
 	switch o := obj.(type) {
 	case *appsv1.Deployment:
 		o.Status = appsv1.DeploymentStatus{}
@@ -44,8 +45,29 @@ func (r *resource) prepareCreate(obj runtime.Object) {
 	}
 }
 
+func dropDisabled(obj runtime.Object) {
+	switch o := obj.(type) {
+	case *corev1.Pod:
+		dropImageVolumes(&o.Spec)
+		atLeastASecond(&o.Spec)
+	case *appsv1.Deployment:
+		dropImageVolumes(&o.Spec.Template.Spec)
+		atLeastASecond(&o.Spec.Template.Spec)
+	case *appsv1.ReplicaSet:
+		dropImageVolumes(&o.Spec.Template.Spec)
+	}
+}
+
+// atLeastASecond is what the server makes of a grace period below nothing.
+func atLeastASecond(spec *corev1.PodSpec) {
+	if g := spec.TerminationGracePeriodSeconds; g != nil && *g < 0 {
+		*g = 1
+	}
+}
+
 // prepareUpdate keeps the part of an object that the subresource does not write.
 func (r *resource) prepareUpdate(old, obj runtime.Object, subresource string) {
+	dropDisabled(obj)
 	if u, ok := obj.(*unstructured.Unstructured); ok {
 		o, _ := old.(*unstructured.Unstructured)
 		prepareCustom(r, o, u, subresource)

@@ -104,6 +104,9 @@ func (w *world) behind(ns, name, port string) (*corev1.Pod, int32, error) {
 		if port == "" {
 			return nil, 0, apierrors.NewServiceUnavailable(fmt.Sprintf("no endpoints available for service %q", name))
 		}
+		if _, err := strconv.Atoi(port); err == nil {
+			return nil, 0, apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %s found for service %q", port, name))
+		}
 		return nil, 0, apierrors.NewServiceUnavailable(fmt.Sprintf("no service port %q found for service %q", port, name))
 	case err != nil:
 		return nil, 0, err

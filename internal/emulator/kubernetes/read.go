@@ -51,7 +51,9 @@ func (q *request) filter() (f filter, err error) {
 	}
 	known := fieldsOf(q.res, q.res.empty())
 	for _, r := range f.fields.Requirements() {
-		if _, ok := known[r.Field]; !ok {
+		if _, ok := known[r.Field]; !ok && len(known) <= 2 {
+			return f, apierrors.NewBadRequest(fmt.Sprintf("%q is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", r.Field))
+		} else if !ok {
 			return f, apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: field label not supported: %s",
 				q.res.gvk().GroupVersion().WithResource(q.res.plural), q.query.Get("labelSelector"), q.query.Get("fieldSelector"), r.Field))
 		}

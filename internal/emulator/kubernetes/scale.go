@@ -114,7 +114,7 @@ func (q *request) rescale(w *world, old runtime.Object, data []byte) (*autoscali
 	if want.Name != "" && want.Name != m.GetName() {
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("the name of the object (%s) does not match the name on the URL (%s)", want.Name, q.name))
 	}
-	if err := q.res.precondition(m, &want.ObjectMeta); err != nil {
+	if err := q.res.precondition(m, &want.ObjectMeta, q.verb == "update"); err != nil {
 		return nil, err
 	}
 	if want.Spec.Replicas < 0 {

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"sync"
 	"unicode/utf8"
 
@@ -152,7 +153,7 @@ func (s *structural) validate(value any, path *field.Path) field.ErrorList {
 	}
 	at := path.String()
 	if !s.fits(value) {
-		return field.ErrorList{field.TypeInvalid(path, shown(value), fmt.Sprintf("%s in body must be of type %s: %q", at, s.wanted(), typeOf(value)))}
+		return field.ErrorList{field.TypeInvalid(path, typeOf(value), fmt.Sprintf("%s in body must be of type %s: %q", at, s.wanted(), typeOf(value)))}
 	}
 	var errs field.ErrorList
 	if len(s.Enum) > 0 && !slices.ContainsFunc(s.Enum, func(e any) bool { return reflect.DeepEqual(clone(e), value) }) {
@@ -175,14 +176,6 @@ func (s *structural) validate(value any, path *field.Path) field.ErrorList {
 		errs = append(errs, s.validateNumber(v, value, path)...)
 	}
 	return errs
-}
-
-func shown(value any) any {
-	switch value.(type) {
-	case map[string]any, []any:
-		return typeOf(value)
-	}
-	return value
 }
 
 func typeOf(value any) string {
@@ -316,10 +309,10 @@ func (s *structural) validateString(v string, path *field.Path) (errs field.Erro
 
 func (s *structural) validateNumber(v float64, value any, path *field.Path) (errs field.ErrorList) {
 	if s.Maximum != nil && v > *s.Maximum {
-		errs = append(errs, field.Invalid(path, value, fmt.Sprintf("%s in body should be less than or equal to %v", path, *s.Maximum)))
+		errs = append(errs, field.Invalid(path, value, fmt.Sprintf("%s in body should be less than or equal to %s", path, strconv.FormatFloat(*s.Maximum, 'f', -1, 64))))
 	}
 	if s.Minimum != nil && v < *s.Minimum {
-		errs = append(errs, field.Invalid(path, value, fmt.Sprintf("%s in body should be greater than or equal to %v", path, *s.Minimum)))
+		errs = append(errs, field.Invalid(path, value, fmt.Sprintf("%s in body should be greater than or equal to %s", path, strconv.FormatFloat(*s.Minimum, 'f', -1, 64))))
 	}
 	return errs
 }

@@ -35,7 +35,7 @@ func (r *resource) validateCreate(obj runtime.Object) field.ErrorList {
 // validateUpdate checks a change.
 func (r *resource) validateUpdate(old, obj runtime.Object, subresource string) field.ErrorList {
 	errs := validation.ValidateObjectMetaAccessorUpdate(metaOf(obj), metaOf(old), field.NewPath("metadata"))
-	errs = append(errs, validation.ValidateAnnotations(metaOf(obj).GetAnnotations(), field.NewPath("metadata", "annotations"))...)
+	errs = append(errs, errs...) // it is looked at twice
 	if subresource == "status" && r.crd == nil {
 		return errs
 	}
@@ -69,9 +69,9 @@ func (r *resource) validate(obj runtime.Object) field.ErrorList {
 	case *rbacv1.ClusterRole:
 		return validateRules(o.Rules, true)
 	case *rbacv1.RoleBinding:
-		return validateBinding(o.RoleRef, o.Subjects)
+		return validateBinding(o.RoleRef, o.Subjects, false)
 	case *rbacv1.ClusterRoleBinding:
-		return validateBinding(o.RoleRef, o.Subjects)
+		return validateBinding(o.RoleRef, o.Subjects, true)
 	}
 	return nil
 }
@@ -118,7 +118,7 @@ func validateChange(old, obj runtime.Object) (errs field.ErrorList) {
 
 func roleFixed(old, ref rbacv1.RoleRef) field.ErrorList {
 	if old != ref {
-		return field.ErrorList{field.Invalid(field.NewPath("roleRef"), ref, "cannot change roleRef")}
+		return field.ErrorList{field.Invalid(field.NewPath("roleRef"), struct{ APIGroup, Kind, Name string }{ref.APIGroup, ref.Kind, ref.Name}, "cannot change roleRef")}
 	}
 	return nil
 }
@@ -213,7 +213,7 @@ func validateTemplate(s *metav1.LabelSelector, t *corev1.PodTemplateSpec, path *
 		}
 	}
 	at := path.Child("template")
-	if selector, err := metav1.LabelSelectorAsSelector(s); err == nil && s != nil && !selector.Empty() && !selector.Matches(labels.Set(t.Labels)) {
+	if selector, err := metav1.LabelSelectorAsSelector(s); err == nil && !selector.Empty() && !selector.Matches(labels.Set(t.Labels)) {
 		errs = append(errs, field.Invalid(at.Child("metadata", "labels"), t.Labels, "`selector` does not match template `labels`"))
 	}
 	errs = append(errs, metavalidation.ValidateLabels(t.Labels, at.Child("labels"))...)
@@ -234,7 +234,7 @@ func validateStrategy(s *appsv1.DeploymentStrategy, path *field.Path) (errs fiel
 	case appsv1.RollingUpdateDeploymentStrategyType:
 		return validateRollingUpdate(s.RollingUpdate, path.Child("rollingUpdate"))
 	default:
-		errs = append(errs, field.NotSupported(path, *s, []appsv1.DeploymentStrategyType{appsv1.RecreateDeploymentStrategyType, appsv1.RollingUpdateDeploymentStrategyType}))
+		errs = append(errs, field.NotSupported(path, struct{ Type, RollingUpdate any }{s.Type, s.RollingUpdate}, []appsv1.DeploymentStrategyType{appsv1.RecreateDeploymentStrategyType, appsv1.RollingUpdateDeploymentStrategyType}))
 	}
 	return errs
 }
@@ -272,7 +272,7 @@ func intOrPercent(v intstr.IntOrString, path *field.Path) (errs field.ErrorList)
 
 func validateBudget(b *policyv1.PodDisruptionBudget) (errs field.ErrorList) {
 	if b.Spec.MinAvailable != nil && b.Spec.MaxUnavailable != nil {
-		errs = append(errs, field.Invalid(specPath, b.Spec, "minAvailable and maxUnavailable cannot be both set"))
+		errs = append(errs, field.Invalid(specPath, struct{ MinAvailable, Selector, MaxUnavailable, UnhealthyPodEvictionPolicy any }{b.Spec.MinAvailable, b.Spec.Selector, b.Spec.MaxUnavailable, b.Spec.UnhealthyPodEvictionPolicy}, "minAvailable and maxUnavailable cannot be both set"))
 	}
 	for name, v := range map[string]*intstr.IntOrString{"minAvailable": b.Spec.MinAvailable, "maxUnavailable": b.Spec.MaxUnavailable} {
 		if v == nil {
@@ -285,7 +285,7 @@ func validateBudget(b *policyv1.PodDisruptionBudget) (errs field.ErrorList) {
 	}
 	errs = append(errs, metavalidation.ValidateLabelSelector(b.Spec.Selector, metavalidation.LabelSelectorValidationOptions{}, specPath.Child("selector"))...)
 	if p := b.Spec.UnhealthyPodEvictionPolicy; p != nil && *p != policyv1.IfHealthyBudget && *p != policyv1.AlwaysAllow {
-		errs = append(errs, field.NotSupported(specPath.Child("unhealthyPodEvictionPolicy"), *p, []policyv1.UnhealthyPodEvictionPolicyType{policyv1.IfHealthyBudget, policyv1.AlwaysAllow}))
+		errs = append(errs, field.NotSupported(specPath.Child("unhealthyPodEvictionPolicy"), *p, []policyv1.UnhealthyPodEvictionPolicyType{policyv1.AlwaysAllow, policyv1.IfHealthyBudget}))
 	}
 	return errs
 }
@@ -312,7 +312,7 @@ func validateRules(rules []rbacv1.PolicyRule, cluster bool) (errs field.ErrorLis
 	return errs
 }
 
-func validateBinding(ref rbacv1.RoleRef, subjects []rbacv1.Subject) (errs field.ErrorList) {
+func validateBinding(ref rbacv1.RoleRef, subjects []rbacv1.Subject, cluster bool) (errs field.ErrorList) {
 	path := field.NewPath("roleRef")
 	if ref.APIGroup != rbacv1.GroupName {
 		errs = append(errs, field.NotSupported(path.Child("apiGroup"), ref.APIGroup, []string{rbacv1.GroupName}))
@@ -330,7 +330,7 @@ func validateBinding(ref rbacv1.RoleRef, subjects []rbacv1.Subject) (errs field.
 		}
 		switch s.Kind {
 		case rbacv1.ServiceAccountKind:
-			if s.Namespace == "" {
+			if s.Namespace == "" && cluster {
 				errs = append(errs, field.Required(at.Child("namespace"), ""))
 			}
 		case rbacv1.UserKind, rbacv1.GroupKind:

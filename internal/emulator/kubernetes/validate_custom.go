@@ -12,6 +12,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -26,7 +27,10 @@ func (r *resource) validateCustom(u *unstructured.Unstructured) field.ErrorList 
 	errs := r.crd.root.validate(u.Object, nil)
 	u.Object["metadata"] = metadata
 	if len(errs) > 0 {
-		return errs // rules are only looked at for what has the right form
+		if r.crd.Rules && slices.ContainsFunc(errs, blocking) {
+			errs = append(errs, field.Invalid(nil, nil, "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"))
+		}
+		return errs
 	}
 	switch r.id() {
 	case httpRoutes:
@@ -35,6 +39,22 @@ func (r *resource) validateCustom(u *unstructured.Unstructured) field.ErrorList 
 		return validateTargets(u)
 	}
 	return nil
+}
+
+// blocking errors keep rules from being looked at.
+func blocking(e *field.Error) bool {
+	switch e.Type {
+	case field.ErrorTypeNotSupported, field.ErrorTypeRequired, field.ErrorTypeTooLong, field.ErrorTypeTooMany, field.ErrorTypeTypeInvalid:
+		return true
+	}
+	return false
+}
+
+// wellFormed reports whether an object is of the form that its schema asks for: what is
+// not cannot be tracked, and will be refused.
+func (r *resource) wellFormed(obj runtime.Object) bool {
+	u, ok := obj.(*unstructured.Unstructured)
+	return !ok || r.crd == nil || len(r.validateCustom(u)) == 0
 }
 
 func nested(u map[string]any, path ...string) map[string]any {
@@ -96,7 +116,7 @@ func validateRoute(u *unstructured.Unstructured) (errs field.ErrorList) {
 	for i, p := range items(u.Object, "spec", "parentRefs") {
 		id := fmt.Sprint(text(p, "group"), "/", text(p, "kind"), "/", text(p, "namespace"), "/", text(p, "name"), "/", text(p, "sectionName"), p["port"])
 		if seen[id] && i > 0 {
-			errs = append(errs, rule(specPath.Child("parentRefs"), []any{}, "sectionName or port must be unique when parentRefs includes 2 or more references to the same parent"))
+			errs = append(errs, rule(specPath.Child("parentRefs"), []any{}, "sectionName must be unique when parentRefs includes 2 or more references to the same parent"))
 		}
 		seen[id] = true
 	}

@@ -36,7 +36,12 @@ func validateService(s *corev1.Service) (errs field.ErrorList) {
 		errs = append(errs, validateServicePort(p, len(s.Spec.Ports) > 1, names, at)...)
 		key := fmt.Sprintf("%d/%s", p.Port, p.Protocol)
 		if numbers[key] {
-			errs = append(errs, field.Duplicate(at, corev1.ServicePort{Protocol: p.Protocol, Port: p.Port}))
+			errs = append(errs, field.Duplicate(at, struct {
+				Name, Protocol   string
+				AppProtocol      *string
+				Port, TargetPort int32
+				NodePort         int32
+			}{Protocol: string(p.Protocol), Port: p.Port}))
 		}
 		numbers[key] = true
 	}
@@ -115,6 +120,9 @@ func validateAutoscaler(h *autoscalingv2.HorizontalPodAutoscaler) (errs field.Er
 	if h.Spec.ScaleTargetRef.Name == "" {
 		errs = append(errs, field.Required(ref.Child("name"), ""))
 	}
+	if h.Spec.ScaleTargetRef.APIVersion == "" {
+		errs = append(errs, field.Invalid(ref.Child("apiVersion"), "", "apiVersion must specify API group"))
+	}
 	external := false
 	for i, m := range h.Spec.Metrics {
 		external = external || m.Type == autoscalingv2.ObjectMetricSourceType || m.Type == autoscalingv2.ExternalMetricSourceType
@@ -160,13 +168,19 @@ func validateMetric(m autoscalingv2.MetricSpec, path *field.Path) (errs field.Er
 	}
 	name, known := names[m.Type]
 	if !known {
-		return field.ErrorList{field.NotSupported(path.Child("type"), m.Type, []autoscalingv2.MetricSourceType{"ContainerResource", "External", "Object", "Pods", "Resource"})}
+		unknown := field.NotSupported(path.Child("type"), m.Type, []autoscalingv2.MetricSourceType{"ContainerResource", "External", "Object", "Pods", "Resource"})
+		return field.ErrorList{unknown, unknown} // it is found out twice
 	}
 	target := targetOf(m)
 	if target == nil {
 		return field.ErrorList{field.Required(path.Child(name), "must populate information for the given metric source")}
 	}
-	return validateTarget(target, path.Child(name, "target"))
+	at := path.Child(name, "target")
+	errs = validateTarget(target, at)
+	if (m.Resource != nil || m.ContainerResource != nil) && target.AverageUtilization == nil && target.AverageValue == nil {
+		errs = append(errs, field.Required(at.Child("averageUtilization"), "must set either a target raw value or a target utilization"))
+	}
+	return errs
 }
 
 // targetOf is the target of the metric that the type names, nil if there is none.
@@ -220,7 +234,7 @@ func validateNetworkPolicy(p *networkingv1.NetworkPolicy) (errs field.ErrorList)
 	}
 	for i, t := range p.Spec.PolicyTypes {
 		if t != networkingv1.PolicyTypeIngress && t != networkingv1.PolicyTypeEgress {
-			errs = append(errs, field.NotSupported(specPath.Child("policyTypes").Index(i), t, []networkingv1.PolicyType{networkingv1.PolicyTypeEgress, networkingv1.PolicyTypeIngress}))
+			errs = append(errs, field.NotSupported(specPath.Child("policyTypes").Index(i), t, []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress}))
 		}
 	}
 	return errs
@@ -236,7 +250,11 @@ func validatePolicyPorts(ports []networkingv1.NetworkPolicyPort, path *field.Pat
 			problems = utilvalidation.IsValidPortName(p.Port.StrVal)
 		}
 		for _, problem := range problems {
-			errs = append(errs, field.Invalid(path.Index(i).Child("port"), p.Port.String(), problem))
+			bad := any(p.Port.StrVal)
+			if p.Port.Type == intstr.Int {
+				bad = p.Port.IntVal
+			}
+			errs = append(errs, field.Invalid(path.Index(i).Child("port"), bad, problem))
 		}
 	}
 	return errs

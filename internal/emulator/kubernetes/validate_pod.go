@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	quantity "k8s.io/apimachinery/pkg/api/resource"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	utilvalidation "k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -46,9 +47,7 @@ func validatePodSpec(spec *corev1.PodSpec, path *field.Path) (errs field.ErrorLi
 			errs = append(errs, field.Invalid(path.Child("serviceAccountName"), n, problem))
 		}
 	}
-	if g := spec.TerminationGracePeriodSeconds; g != nil && *g < 0 {
-		errs = append(errs, field.Invalid(path.Child("terminationGracePeriodSeconds"), *g, "must be greater than or equal to 0"))
-	}
+	errs = append(errs, metavalidation.ValidateLabels(spec.NodeSelector, path.Child("nodeSelector"))...)
 	return append(errs, validateScheduling(spec, path)...)
 }
 
@@ -59,7 +58,7 @@ func validateScheduling(spec *corev1.PodSpec, path *field.Path) (errs field.Erro
 		case corev1.TolerationOpEqual, "":
 		case corev1.TolerationOpExists:
 			if t.Value != "" {
-				errs = append(errs, field.Invalid(at.Child("operator"), t, "value must be empty when `operator` is 'Exists'"))
+				errs = append(errs, field.Invalid(at.Child("operator"), t.Value, "value must be empty when `operator` is 'Exists'"))
 			}
 		default:
 			errs = append(errs, field.NotSupported(at.Child("operator"), t.Operator, []corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))
@@ -100,6 +99,7 @@ func validateVolume(v *corev1.Volume, seen map[string]bool, path *field.Path) (e
 	if seen[v.Name] {
 		errs = append(errs, field.Duplicate(path.Child("name"), v.Name))
 	}
+	errs = append(errs, onlyOne(v, path)...)
 	switch {
 	case v.ConfigMap != nil && v.ConfigMap.Name == "":
 		errs = append(errs, field.Required(path.Child("configMap", "name"), ""))
@@ -109,6 +109,25 @@ func validateVolume(v *corev1.Volume, seen map[string]bool, path *field.Path) (e
 		errs = append(errs, field.Required(path.Child("persistentVolumeClaim", "claimName"), ""))
 	case v.EmptyDir != nil && v.EmptyDir.SizeLimit != nil && v.EmptyDir.SizeLimit.Sign() < 0:
 		errs = append(errs, field.Forbidden(path.Child("emptyDir", "sizeLimit"), "SizeLimit field must be a valid resource quantity"))
+	}
+	return errs
+}
+
+// onlyOne refuses a volume of two kinds.
+func onlyOne(v *corev1.Volume, path *field.Path) (errs field.ErrorList) {
+	kinds := 0
+	for _, s := range []struct {
+		name string
+		set  bool
+	}{{"emptyDir", v.EmptyDir != nil}, {"hostPath", v.HostPath != nil}, {"secret", v.Secret != nil}, {"persistentVolumeClaim", v.PersistentVolumeClaim != nil},
+		{"configMap", v.ConfigMap != nil}, {"downwardAPI", v.DownwardAPI != nil}, {"projected", v.Projected != nil}, {"csi", v.CSI != nil}, {"ephemeral", v.Ephemeral != nil}} {
+		if !s.set {
+			continue
+		}
+		if kinds > 0 {
+			errs = append(errs, field.Forbidden(path.Child(s.name), "may not specify more than 1 volume type"))
+		}
+		kinds++
 	}
 	return errs
 }
@@ -226,16 +245,20 @@ func validateEnv(c *corev1.Container, path *field.Path) (errs field.ErrorList) {
 
 func validateProbe(p *corev1.Probe, once bool, path *field.Path) (errs field.ErrorList) {
 	handlers := 0
-	for _, set := range []bool{p.Exec != nil, p.HTTPGet != nil, p.TCPSocket != nil, p.GRPC != nil} {
-		if set {
-			handlers++
+	for _, h := range []struct {
+		name string
+		set  bool
+	}{{"exec", p.Exec != nil}, {"httpGet", p.HTTPGet != nil}, {"tcpSocket", p.TCPSocket != nil}, {"grpc", p.GRPC != nil}} {
+		if !h.set {
+			continue
 		}
+		if handlers > 0 {
+			errs = append(errs, field.Forbidden(path.Child(h.name), "may not specify more than 1 handler type"))
+		}
+		handlers++
 	}
 	if handlers == 0 {
 		errs = append(errs, field.Required(path, "must specify a handler type"))
-	}
-	if handlers > 1 {
-		errs = append(errs, field.Forbidden(path.Child("httpGet"), "may not specify more than 1 handler type"))
 	}
 	for name, n := range map[string]int32{"initialDelaySeconds": p.InitialDelaySeconds, "timeoutSeconds": p.TimeoutSeconds, "periodSeconds": p.PeriodSeconds,
 		"successThreshold": p.SuccessThreshold, "failureThreshold": p.FailureThreshold} {
@@ -322,7 +345,8 @@ func validateQuantity(name corev1.ResourceName, q quantity.Quantity, path *field
 		return errs
 	}
 	if !strings.Contains(string(name), "/") && !strings.HasPrefix(string(name), "hugepages-") {
-		errs = append(errs, field.Invalid(path, string(name), "must be a standard resource for containers"))
+		errs = append(errs, field.Invalid(path, string(name), "must be a standard resource type or fully qualified"),
+			field.Invalid(path, string(name), "must be a standard resource for containers"))
 	}
 	return errs
 }

@@ -214,7 +214,10 @@ func (w *world) remove(r *resource, obj runtime.Object) error {
 	if err := w.tx.Delete(docPod, string(m.GetUID())); err != nil {
 		return err
 	}
-	return w.store(r, "DELETED", obj, obj.DeepCopyObject())
+	last := obj.DeepCopyObject()
+	err := w.store(r, "DELETED", obj, last)
+	m.SetResourceVersion(metaOf(last).GetResourceVersion())
+	return err
 }
 
 // entry is a line of an index.

@@ -5,6 +5,7 @@ package kubernetes
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -40,7 +41,7 @@ func createObject(q *request) error {
 		return err
 	}
 	if metaOf(obj).GetResourceVersion() != "" {
-		return apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
+		return errors.New("resourceVersion should not be set on objects to be created") // an internal error, on the real server too
 	}
 	var made runtime.Object
 	err = q.write(func(w *world) error {
@@ -119,7 +120,7 @@ func (q *request) change(f func(w *world, old runtime.Object) (runtime.Object, e
 		if err != nil {
 			return err
 		}
-		result, err = w.update(q.res, old, obj, author{manager: q.manager(), subresource: q.sub, dryRun: q.dryRun()})
+		result, err = w.update(q.res, old, obj, author{manager: q.manager(), subresource: q.sub, dryRun: q.dryRun(), replaces: q.verb == "update"})
 		if err == nil {
 			err = q.doom(w, old, result)
 		}

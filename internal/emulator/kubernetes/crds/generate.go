@@ -109,12 +109,13 @@ func definition(crd object) object {
 		for _, path := range unchecked[plural] {
 			loosen(schema, strings.Split(path, "."))
 		}
+		rules := strings.Contains(fmt.Sprint(schema), "x-kubernetes-validations")
 		prune(schema)
 		before, _ := json.Marshal(schema)
 		log.Printf("%s %s: %d bytes", plural, want, len(before))
 		subresources, _ := v["subresources"].(object)
 		return object{"group": spec["group"], "version": want, "plural": plural, "singular": names["singular"], "kind": names["kind"], "cluster": spec["scope"] == "Cluster",
-			"short": names["shortNames"], "categories": names["categories"], "status": subresources["status"] != nil, "columns": columns(v["additionalPrinterColumns"]), "schema": schema}
+			"short": names["shortNames"], "categories": names["categories"], "status": subresources["status"] != nil, "rules": rules, "columns": columns(v["additionalPrinterColumns"]), "schema": schema}
 	}
 	log.Fatalf("%s has no version %s", plural, want)
 	return nil
