@@ -7,10 +7,6 @@ import (
 	"context"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	"github.com/aws/aws-sdk-go-v2/feature/s3/manager"
-	"github.com/aws/aws-sdk-go-v2/service/s3"
-
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/artifact"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
@@ -68,7 +64,7 @@ func (d *sagemaker) stagedDigest(ctx context.Context, uri string) (digest string
 	if err != nil {
 		return "", false, err
 	}
-	return artifact.StagedDigest(ctx, artifact.NewS3(store), at, into)
+	return artifact.StagedDigest(ctx, store, at, into)
 }
 
 // StageArtifact copies the bytes to the staging address, arranged as the runtime
@@ -100,7 +96,7 @@ func (d *sagemaker) StageArtifact(ctx context.Context, spec *driver.ModelSpec) (
 		}
 		q.Directory, q.Tree = c.Directory, c.Layout == runtimes.LayoutPrefix
 	}
-	return artifact.Stage(ctx, artifact.NewS3(store), q)
+	return artifact.Stage(ctx, store, q)
 }
 
 // verify refuses bytes that are not the planned ones.
@@ -125,11 +121,11 @@ func (d *sagemaker) source(ctx context.Context, uri string) (artifact.Source, er
 	if err != nil {
 		return nil, err
 	}
-	return artifact.NewS3(store).Source(at), nil
+	return store.Source(at), nil
 }
 
-// store is an S3 client of the region that a bucket is in.
-func (d *sagemaker) store(ctx context.Context, bucket string) (*s3.Client, error) {
+// store is S3 as a bucket wants to be asked.
+func (d *sagemaker) store(ctx context.Context, bucket string) (*artifact.S3, error) {
 	home, err := d.Locate("")
 	if err != nil {
 		home = "us-east-1" // knows where every bucket is
@@ -138,25 +134,5 @@ func (d *sagemaker) store(ctx context.Context, bucket string) (*s3.Client, error
 	if err != nil {
 		return nil, err
 	}
-	options := func(o *s3.Options) {
-		d.base(&o.BaseEndpoint)
-		o.UsePathStyle = d.cfg.EndpointURL != ""
-		o.Retryer = retry.NewStandard() // of a large upload, the part that failed is sent again
-	}
-	client := s3.NewFromConfig(r.clients.config, options)
-	if d.cfg.EndpointURL != "" {
-		return client, nil
-	}
-	place, err := manager.GetBucketRegion(ctx, client, bucket)
-	if err != nil {
-		return nil, failed(err, "find the region of the bucket %s", bucket)
-	}
-	if place == home {
-		return client, nil
-	}
-	there, err := d.at(ctx, place)
-	if err != nil {
-		return nil, err
-	}
-	return s3.NewFromConfig(there.clients.config, options), nil
+	return artifact.S3At(ctx, r.clients.config, d.cfg.EndpointURL, bucket)
 }

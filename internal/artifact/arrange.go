@@ -35,6 +35,20 @@ func Arrange(directory, name string, single bool, entries []Entry) ([]Entry, err
 		arranged, err = renamed(single, entries, "model.pth", []string{".pt", ".pth"})
 	case runtimes.Sklearn:
 		arranged, err = sklearn(single, entries)
+	case runtimes.KServeSklearn:
+		arranged, err = renamed(single, entries, "model.joblib", []string{".joblib", ".pkl", ".pickle"})
+	case runtimes.KServeXGBoost:
+		arranged, err = renamed(single, entries, "model.bst", []string{".bst", ".json", ".ubj"})
+	case runtimes.TorchServe:
+		if !has(entries, "config/config.properties") {
+			err = needs("a directory that holds config/config.properties and model-store/<name>.mar, as torch-model-archiver makes it")
+		}
+		arranged = entries
+	case runtimes.MLflow:
+		if single || !has(entries, "MLmodel") {
+			err = needs("a directory that holds MLmodel, as mlflow.save_model writes it")
+		}
+		arranged = entries
 	case runtimes.HuggingFace:
 		if single || !has(entries, "config.json") {
 			err = needs("a directory that holds config.json, the weights and the tokenizer")

@@ -49,12 +49,20 @@ func Stage(ctx context.Context, store Store, q Request) (string, error) {
 	if at := q.address(); at == q.Source.String() {
 		return at, nil
 	}
+	if q.Tree {
+		at := q.place("tree")
+		if there, err := present(ctx, store, marker(at), q.Digest); there || err != nil {
+			return at.String(), err
+		}
+		verified, err := q.Verify(ctx)
+		if err != nil {
+			return "", err
+		}
+		return verified.Tree(ctx, store)
+	}
 	sums, err := q.open(ctx)
 	if err != nil {
 		return "", err
-	}
-	if q.Tree {
-		return q.stageTree(ctx, store, sums)
 	}
 	return q.stageArchive(ctx, store, sums)
 }
@@ -63,85 +71,6 @@ func Stage(ctx context.Context, store Store, q Request) (string, error) {
 func (q *Request) open(ctx context.Context) (*checker, error) {
 	entries, err := q.Source.Entries(ctx)
 	return &checker{want: q.Digest, single: q.Source.Single(), source: q.Source.String(), entries: entries}, err
-}
-
-// File is one file as it is staged. Path is relative to where it is staged to.
-type File struct{ Path, SHA256 string }
-
-// Files are the files of an artifact as they are staged, sorted by path: arranged,
-// and with their digests. A source whose bytes are not those of Digest is
-// InvalidArgument with the path "artifact.uri". A source at its own staging
-// address is arranged already, and only listed.
-func (q *Request) Files(ctx context.Context) ([]File, error) {
-	if q.address() == q.Source.String() {
-		entries, err := q.Source.Entries(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return digested(ctx, entries)
-	}
-	sums, err := q.open(ctx)
-	if err != nil {
-		return nil, err
-	}
-	arranged, err := q.verified(ctx, sums)
-	if err != nil {
-		return nil, err
-	}
-	return digested(ctx, arranged)
-}
-
-func digested(ctx context.Context, entries []Entry) ([]File, error) {
-	files := make([]File, len(entries))
-	for i := range entries {
-		files[i] = File{entries[i].Path, entries[i].digest}
-		if files[i].SHA256 == "" {
-			var err error
-			if files[i].SHA256, err = sum(ctx, &entries[i]); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return files, nil
-}
-
-// Tar writes an artifact as it is staged, as an uncompressed archive whose names
-// begin with prefix. Other bytes than Digest says are InvalidArgument with the
-// path "artifact.uri", before anything is written.
-func (q *Request) Tar(ctx context.Context, w io.Writer, prefix string) error {
-	sums, err := q.open(ctx)
-	if err != nil {
-		return err
-	}
-	arranged, err := q.verified(ctx, sums)
-	if err != nil {
-		return err
-	}
-	for i := range arranged {
-		arranged[i].Path = prefix + arranged[i].Path
-	}
-	return writeTar(ctx, w, arranged)
-}
-
-// verified reads everything once, and returns the files as they are to be staged,
-// with the digests that were found. A wrong byte is noticed only at the end, so
-// nothing may be in its final place before.
-func (q *Request) verified(ctx context.Context, sums *checker) ([]Entry, error) {
-	if _, err := Arrange(q.Directory, q.Name, sums.single, sums.hashing()); err != nil {
-		return nil, err // known without reading
-	}
-	for i := range sums.entries {
-		if err := discard(ctx, &sums.hashed[i]); err != nil {
-			return nil, err
-		}
-	}
-	if err := sums.check(); err != nil {
-		return nil, err
-	}
-	for i := range sums.hashed {
-		sums.hashed[i].digest = sums.sums[i]
-	}
-	return Arrange(q.Directory, q.Name, sums.single, sums.hashed)
 }
 
 // arrangement counts how Arrange has changed: another arrangement is another
@@ -192,27 +121,6 @@ func (q *Request) stageArchive(ctx context.Context, store Store, sums *checker) 
 	err := put(ctx, store, at, q.Digest, r)
 	r.CloseWithError(io.ErrClosedPipe)
 	return at.String(), err
-}
-
-// stageTree writes one object a file, and then the marker that it is complete.
-func (q *Request) stageTree(ctx context.Context, store Store, sums *checker) (string, error) {
-	at := q.place("tree")
-	done := marker(at)
-	if there, err := present(ctx, store, done, q.Digest); there || err != nil {
-		return at.String(), err
-	}
-	arranged, err := q.verified(ctx, sums)
-	if err != nil {
-		return "", err
-	}
-	for _, e := range arranged {
-		target := at
-		target.Key += e.Path
-		if err := putEntry(ctx, store, target, q.Digest, e); err != nil {
-			return "", err
-		}
-	}
-	return at.String(), put(ctx, store, done, q.Digest, strings.NewReader(""))
 }
 
 func discard(ctx context.Context, e *Entry) error {

@@ -350,3 +350,46 @@ func TestFilesThatChangeMeanwhile(t *testing.T) {
 		t.Errorf("got %v, and %v is there", err, o.keys())
 	}
 }
+
+// TestVerifiedFiles are what is staged: arranged, with generated files, each with
+// the digest that a reader can check.
+func TestVerifiedFiles(t *testing.T) {
+	t.Parallel()
+	o := newObjects(t)
+	dir := tree(t, map[string]string{"any.onnx": "weights"})
+	q := request(t, filepath.Join(dir, "any.onnx"))
+	q.Directory, q.Tree = runtimes.Triton, true
+	verified, err := q.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := verified.Files(t.Context())
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	address, err := verified.Tree(t.Context(), o.store)
+	if err != nil || !strings.HasSuffix(address, verified.Place()) {
+		t.Fatalf("staged at %s, whose place is %s, %v", address, verified.Place(), err)
+	}
+	for _, f := range files {
+		if got := sum(string(o.get(strings.TrimPrefix(address, "s3://"+bucket+"/") + f.Path))); got != f.SHA256 {
+			t.Errorf("%s has the digest %s, and is said to have %s", f.Path, got, f.SHA256)
+		}
+	}
+	at, err := artifact.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Source = o.store.Source(at)
+	again, err := q.Verify(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if same, err := again.Files(t.Context()); err != nil || !cmp.Equal(files, same) {
+		t.Errorf("where it is staged, the files are %v, %v", same, err)
+	}
+	q.Source, q.Digest = artifact.Local(filepath.Join(dir, "any.onnx")), sum("other")
+	if _, err := q.Verify(t.Context()); !mlerr.Is(err, mlerr.InvalidArgument) || mlerr.PathOf(err) != "artifact.uri" {
+		t.Errorf("other bytes: %v at %q", err, mlerr.PathOf(err))
+	}
+}

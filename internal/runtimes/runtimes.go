@@ -61,11 +61,16 @@ type Contract struct {
 	Port        int
 	GRPCPort    int // 0 if it has none
 	PredictPath string
-	HealthPath  string
+	HealthPath  string // answers while the server is alive
+	ReadyPath   string // answers once the model is loaded; "" if it is the same
+	Command     []string
+	Args        []string
 	Protocol    string // "v1", "v2", "openai" or "custom"
 	Env         map[string]string
 	Layout      string
 	// Directory is how the runtime wants the files arranged, by the name of a
 	// preset: an ONNX file served by Triton is put into a model repository.
-	Directory string
+	Directory        string
+	SharedMemory     bool // uses /dev/shm
+	NeedsAccelerator bool // does not run without one
 }
