@@ -34,9 +34,14 @@ func testCutOff(t *testing.T, newHarness func(t *testing.T) Harness) {
 	for _, a := range acts() {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			prepared := newHarness(t)
-			a.prepare(t, prepared, start(t, prepared, &Cutter{}))
-			h := prepared.Fork(t)
+			prepare := func(t *testing.T) Harness {
+				t.Helper()
+				h := newHarness(t)
+				a.prepare(t, h, start(t, h, &Cutter{}))
+				return h
+			}
+			fork := forks(t, prepare)
+			h := fork(t)
 			undisturbed := start(t, h, &Cutter{})
 			if err := a.run(t, h, undisturbed); err != nil {
 				t.Fatalf("undisturbed: %v", err)
@@ -51,12 +56,38 @@ func testCutOff(t *testing.T, newHarness func(t *testing.T) Harness) {
 					}
 					t.Run(fmt.Sprintf("call %d after=%v", at, after), func(t *testing.T) {
 						t.Parallel()
-						cutOnce(t, prepared.Fork(t), a, at, after, want)
+						cutOnce(t, fork(t), a, at, after, want)
 					})
 				}
 			}
 			t.Logf("%s: cut off at %d of %d calls", a.name, len(cuts), len(calls))
 		})
+	}
+}
+
+// forks prepares a platform once and copies it, or, where it cannot be copied,
+// prepares another each time.
+func forks(t *testing.T, prepare func(t *testing.T) Harness) func(t *testing.T) Harness {
+	t.Helper()
+	prepared := prepare(t)
+	first := prepared.Fork(t)
+	if first == nil {
+		return func(t *testing.T) Harness {
+			t.Helper()
+			if h := prepared; h != nil {
+				prepared = nil
+				return h
+			}
+			return prepare(t)
+		}
+	}
+	return func(t *testing.T) Harness {
+		t.Helper()
+		if h := first; h != nil {
+			first = nil
+			return h
+		}
+		return prepared.Fork(t)
 	}
 }
 
@@ -147,21 +178,23 @@ func acts() []act {
 		_, err = applyEndpoint(t, p, spec, create)
 		return err
 	}
-	auto := driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 100}}}
+	auto := func(h Harness) driver.Scaling {
+		return driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: h.Metric(), Target: 50}}}
+	}
 	two := func(t *testing.T, h Harness, p *process) {
 		prepared(t, version(t, h, p, "one", true))
 		prepared(t, version(t, h, p, "two", false))
 	}
 	serving := func(t *testing.T, h Harness, p *process) {
 		two(t, h, p)
-		prepared(t, serve(t, h, p, "1", auto, true))
+		prepared(t, serve(t, h, p, "1", auto(h), true))
 	}
 	return []act{
 		{name: "create model", prepare: nothing, run: func(t *testing.T, h Harness, p *process) error { return version(t, h, p, "one", true) }},
 		{name: "publish version", prepare: func(t *testing.T, h Harness, p *process) { prepared(t, version(t, h, p, "one", true)) },
 			run: func(t *testing.T, h Harness, p *process) error { return version(t, h, p, "two", false) }},
-		{name: "create endpoint", prepare: two, run: func(t *testing.T, h Harness, p *process) error { return serve(t, h, p, "1", auto, true) }},
-		{name: "roll out", prepare: serving, run: func(t *testing.T, h Harness, p *process) error { return serve(t, h, p, "2", auto, false) }},
+		{name: "create endpoint", prepare: two, run: func(t *testing.T, h Harness, p *process) error { return serve(t, h, p, "1", auto(h), true) }},
+		{name: "roll out", prepare: serving, run: func(t *testing.T, h Harness, p *process) error { return serve(t, h, p, "2", auto(h), false) }},
 		{name: "scale", prepare: serving, run: func(t *testing.T, h Harness, p *process) error {
 			return serve(t, h, p, "1", driver.Scaling{Min: 2, Max: 2}, false)
 		}},
@@ -201,11 +234,11 @@ func together(t *testing.T, h Harness, p *process, changed, create bool) error {
 	}
 	a := deployment("a", driver.VersionRef{Key: key, Version: "1"})
 	b := a
-	a.Scaling = driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 100}}}
+	a.Scaling = driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: h.Metric(), Target: 50}}}
 	a.Traffic, b.Name, b.Traffic, b.Env = 70, "b", 30, map[string]string{"LOG": "1"}
 	if changed {
 		a.Model.Version, a.Traffic, a.Env = "2", 60, map[string]string{"WORKERS": "2"}
-		a.Compute = driver.Compute{CPU: 4, MemoryGiB: 16}
+		_, a.Compute = h.Compute()
 		a.Scaling.Max = 5
 		b.Name, b.Traffic = "c", 40
 	}
@@ -223,24 +256,33 @@ func together(t *testing.T, h Harness, p *process, changed, create bool) error {
 // success.
 func testCutOffBeforeSmokeTest(t *testing.T, newHarness func(t *testing.T) Harness) {
 	t.Helper()
-	prepared := newHarness(t)
-	p := start(t, prepared, &Cutter{})
-	one, two := published(t, prepared, p)
-	mustEndpoint(t, p, endpointSpec(t, prepared, p, "fraud", deployment("main", one)), true)
+	fork := forks(t, func(t *testing.T) Harness {
+		t.Helper()
+		h := newHarness(t)
+		p := start(t, h, &Cutter{})
+		one, _ := published(t, h, p)
+		mustEndpoint(t, p, endpointSpec(t, h, p, "fraud", deployment("main", one)), true)
+		return h
+	})
 	rollOut := func(t *testing.T, h Harness, p *process, expect string) (*driver.EndpointState, error) {
 		t.Helper()
-		spec := endpointSpec(t, h, p, "fraud", deployment("main", two))
+		key, err := p.Key(p.Features().Platform, h.Location(), "fraud")
+		if err != nil {
+			t.Fatal(err)
+		}
+		spec := endpointSpec(t, h, p, "fraud", deployment("main", driver.VersionRef{Key: key, Version: "2"}))
 		spec.SmokeTest = &driver.SmokeTest{Attempts: 1, JSON: map[string]string{"$.version": `"` + expect + `"`},
 			Request: driver.Request{Body: []byte(`{"inputs":[1]}`), ContentType: "application/json"}}
 		return applyEndpoint(t, p, spec, false)
 	}
-	undisturbed := start(t, prepared.Fork(t), &Cutter{})
-	_, err := rollOut(t, prepared, undisturbed, "99")
+	h := fork(t)
+	undisturbed := start(t, h, &Cutter{})
+	_, err := rollOut(t, h, undisturbed, "99")
 	wantCode(t, err, mlerr.RolledBack, "the wrong version answers")
 	for _, at := range sample(undisturbed, true) {
 		t.Run(fmt.Sprintf("call %d", at), func(t *testing.T) {
 			t.Parallel()
-			h := prepared.Fork(t)
+			h := fork(t)
 			cut := start(t, h, &Cutter{At: at, After: true})
 			if _, err := rollOut(t, h, cut, "99"); err == nil {
 				t.Fatalf("cut at %v: success", cut.Calls())
@@ -249,10 +291,10 @@ func testCutOffBeforeSmokeTest(t *testing.T, newHarness func(t *testing.T) Harne
 			if !mlerr.Is(err, mlerr.RolledBack, mlerr.Failed) {
 				t.Fatalf("cut at %v: the next run ends with %v", cut.Calls(), err)
 			}
-			if mlerr.Is(err, mlerr.RolledBack) != (state.Deployments[0].Model == one) {
+			if mlerr.Is(err, mlerr.RolledBack) != (state.Deployments[0].Model.Version == "1") {
 				t.Fatalf("cut at %v: %v, and version %s serves", cut.Calls(), err, state.Deployments[0].Model)
 			}
-			state, err = rollOut(t, h, start(t, h, &Cutter{}), two.Version)
+			state, err = rollOut(t, h, start(t, h, &Cutter{}), "2")
 			if err != nil || state.Marks.Untested || len(state.Leftovers) > 0 {
 				t.Fatalf("cut at %v: a test that is right then gives %+v, %v", cut.Calls(), state, err)
 			}

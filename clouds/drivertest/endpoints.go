@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
@@ -42,7 +43,7 @@ func testRollout(t *testing.T, h Harness) {
 	}
 
 	bigger := deployment("main", two)
-	bigger.Compute = driver.Compute{CPU: 4, MemoryGiB: 16}
+	_, bigger.Compute = h.Compute()
 	bigger.Env = map[string]string{"WORKERS": "2"}
 	state = mustEndpoint(t, p, endpointSpec(t, h, p, "fraud", bigger), false)
 	if state.Deployments[0].Env["WORKERS"] != "2" || len(state.Labels) != 0 {
@@ -79,7 +80,7 @@ func testScaling(t *testing.T, h Harness) {
 		d.Scaling = s
 		return endpointSpec(t, h, p, "fraud", d)
 	}
-	auto := driver.Scaling{Min: 1, Max: 5, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 200}}}
+	auto := driver.Scaling{Min: 1, Max: 5, Metrics: []driver.Metric{{Type: h.Metric(), Target: 60}}}
 	for _, step := range []struct {
 		name string
 		want driver.Scaling
@@ -87,7 +88,7 @@ func testScaling(t *testing.T, h Harness) {
 		{"fixed", driver.Scaling{Min: 1, Max: 1}},
 		{"more", driver.Scaling{Min: 2, Max: 2}},
 		{"automatic", auto},
-		{"other target", driver.Scaling{Min: 1, Max: 6, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 300}}}},
+		{"other target", driver.Scaling{Min: 1, Max: 6, Metrics: []driver.Metric{{Type: h.Metric(), Target: 70}}}},
 		{"automatic again", auto},
 	} {
 		state := mustEndpoint(t, p, scaled(one, step.want), step.name == "fixed")
@@ -111,7 +112,16 @@ func testScaling(t *testing.T, h Harness) {
 		t.Fatalf("%d replicas: wider bounds are no reason to change the 4", got)
 	}
 	mustEndpoint(t, p, scaled(two, narrow), false)
-	if got := h.Replicas(t, key, "main"); got != 2 {
+	got := 0
+	for range 60 { // an autoscaler looks at its bounds now and then
+		if got = h.Replicas(t, key, "main"); got == 2 {
+			break
+		}
+		if err := h.Clock().Sleep(p.ctx, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got != 2 {
 		t.Fatalf("%d replicas, and 2 are the most", got)
 	}
 	mustEndpoint(t, p, scaled(two, driver.Scaling{Min: 1, Max: 1}), false)
@@ -154,8 +164,13 @@ func testAdoption(t *testing.T, h Harness) {
 		t.Fatalf("the hand-made endpoint reads as %+v, %v", imported, err)
 	}
 	same := imported.Deployments[0].Deployment
+	legacy := func(d driver.Deployment) *driver.EndpointSpec {
+		spec := endpointSpec(t, h, p, "legacy", d)
+		spec.Settings = imported.Settings
+		return spec
+	}
 	adopt := start(t, h, p.fresh())
-	mustEndpoint(t, adopt, endpointSpec(t, h, p, "legacy", same), false)
+	mustEndpoint(t, adopt, legacy(same), false)
 	if made := adopt.Mutations(); len(made) > 0 {
 		t.Fatalf("adopting it unchanged made the calls %v", made)
 	}
@@ -164,18 +179,17 @@ func testAdoption(t *testing.T, h Harness) {
 	}
 	changed := same
 	changed.Model = two
-	mustEndpoint(t, p, endpointSpec(t, h, p, "legacy", changed), false)
-	changed.Scaling = driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 100}}}
-	labeled := endpointSpec(t, h, p, "legacy", changed)
+	mustEndpoint(t, p, legacy(changed), false)
+	changed.Scaling = driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: h.Metric(), Target: 50}}}
+	labeled := legacy(changed)
 	labeled.Labels = map[string]string{"team": "risk"}
 	mustEndpoint(t, p, labeled, false)
 	changed.Model = one
-	back := endpointSpec(t, h, p, "legacy", changed)
-	if state := mustEndpoint(t, p, back, false); len(state.Labels) != 0 {
+	if state := mustEndpoint(t, p, legacy(changed), false); len(state.Labels) != 0 {
 		t.Fatalf("labels are %v", state.Labels)
 	}
 	again := start(t, h, p.fresh())
-	mustEndpoint(t, again, endpointSpec(t, h, p, "legacy", changed), false)
+	mustEndpoint(t, again, legacy(changed), false)
 	if made := again.Mutations(); len(made) > 0 {
 		t.Fatalf("a second apply made the calls %v", made)
 	}

@@ -50,9 +50,13 @@ type Harness interface {
 	Replicas(t *testing.T, key driver.Key, deployment string) int
 	// Objects names everything that exists on the platform.
 	Objects(t *testing.T) []string
+	// Compute are two sizes of machine that the platform has.
+	Compute() (small, large driver.Compute)
+	// Metric is one that the platform can scale by, with targets from 50 to 70.
+	Metric() driver.MetricType
 	// Fork is an independent copy of the platform as it is, with a clock of its
 	// own. The original is used no more but to be forked again, by several
-	// goroutines at once.
+	// goroutines at once. nil means that this platform cannot be copied.
 	Fork(t *testing.T) Harness
 }
 

@@ -105,17 +105,23 @@ func reference(state *driver.ModelState) driver.VersionRef {
 
 // deployment is a deployment that gets all traffic.
 func deployment(name string, ref driver.VersionRef) driver.Deployment {
-	return driver.Deployment{Name: name, Model: ref, Traffic: 100, Compute: driver.Compute{CPU: 2, MemoryGiB: 4},
-		Scaling: driver.Scaling{Min: 1, Max: 1}}
+	return driver.Deployment{Name: name, Model: ref, Traffic: 100, Scaling: driver.Scaling{Min: 1, Max: 1}}
 }
 
-// endpointSpec is an endpoint with those deployments.
+// endpointSpec is an endpoint with those deployments, small ones unless they say
+// otherwise.
 func endpointSpec(t *testing.T, h Harness, p *process, name string, deployments ...driver.Deployment) *driver.EndpointSpec {
 	t.Helper()
 	spec := h.Endpoint(name)
 	key, err := p.Key(p.Features().Platform, h.Location(), name)
 	if err != nil {
 		t.Fatal(err)
+	}
+	small, _ := h.Compute()
+	for i := range deployments {
+		if deployments[i].Compute == (driver.Compute{}) {
+			deployments[i].Compute = small
+		}
 	}
 	spec.Key, spec.Deployments = key, deployments
 	return spec
@@ -134,7 +140,7 @@ func mustEndpoint(t *testing.T, p *process, spec *driver.EndpointSpec, create bo
 	t.Helper()
 	state, err := applyEndpoint(t, p, spec, create)
 	if err != nil {
-		t.Fatalf("apply: %v", err)
+		t.Fatalf("apply: %v (%s)", err, mlerr.Hint(err))
 	}
 	serves(t, state, spec)
 	return state

@@ -50,6 +50,12 @@ func key(name string) driver.Key {
 	return driver.Key{Platform: driver.Kubernetes, Location: "default", Name: name}
 }
 
+func (h *harness) Compute() (small, large driver.Compute) {
+	return driver.Compute{InstanceType: "mem.small"}, driver.Compute{InstanceType: "mem.large"}
+}
+
+func (h *harness) Metric() driver.MetricType { return driver.MetricRequests }
+
 func (h *harness) HandMade(_ *testing.T, name string, ref driver.VersionRef) {
 	h.platform.Edit(key(name), func(s *driver.EndpointState) {
 		s.Settings = h.Endpoint(name).Settings

@@ -157,6 +157,12 @@ func (h *harness) Endpoint(string) *driver.EndpointSpec {
 	return &driver.EndpointSpec{Settings: driver.Settings{Network: driver.Network{Access: "public"}, Auth: driver.Auth{Mode: "iam"}}}
 }
 
+func (h *harness) Compute() (small, large driver.Compute) {
+	return driver.Compute{CPU: 2, MemoryGiB: 4}, driver.Compute{CPU: 4, MemoryGiB: 16}
+}
+
+func (h *harness) Metric() driver.MetricType { return driver.MetricRequests }
+
 func (h *harness) HandMade(t *testing.T, name string, ref driver.VersionRef) {
 	t.Helper()
 	ctx := t.Context()
