@@ -205,6 +205,8 @@ type KubernetesEndpoint struct {
 	Tolerations    []Toleration      `json:"tolerations,omitempty"`
 	RuntimeClass   string            `json:"runtime_class,omitempty"`
 	PriorityClass  string            `json:"priority_class,omitempty"`
+	PodSecurity    string            `json:"pod_security,omitempty"` // "restricted" or "baseline", of the Pod Security Standards
+	RunAsUser      int               `json:"run_as_user,omitempty"`  // 0 is the platform's default
 }
 
 // Toleration is a Kubernetes toleration.
