@@ -5,6 +5,7 @@ package provider
 
 import (
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 	"github.com/mlplane/terraform-provider-ml/internal/secret"
@@ -39,7 +41,8 @@ type opened struct {
 
 // answered opens the drivers that this release has.
 var answered = map[driver.Platform]func(p *platforms) (driver.Driver, error){
-	driver.SageMaker: (*platforms).openSageMaker,
+	driver.SageMaker:  (*platforms).openSageMaker,
+	driver.Kubernetes: (*platforms).openKubernetes,
 }
 
 func newPlatforms(m *providerModel, version string) *platforms {
@@ -83,7 +86,7 @@ func (p *platforms) cloud(platform driver.Platform) (*clouds.Cloud, error) {
 	open, ok := answered[platform]
 	if !ok {
 		return nil, mlerr.New(mlerr.Unsupported, "%s is not answered by this release of the provider", platform).At("platform").
-			WithHint("Use platform = \"%s\"", driver.SageMaker)
+			WithHint("Use %s", answeredWords())
 	}
 	var o opened
 	d, err := open(p)
@@ -95,6 +98,17 @@ func (p *platforms) cloud(platform driver.Platform) (*clouds.Cloud, error) {
 	}
 	p.opened[platform] = o
 	return o.cloud, o.err
+}
+
+// answeredWords names the platforms of this release, for an error.
+func answeredWords() string {
+	var all []string
+	for _, platform := range driver.Platforms() {
+		if answered[platform] != nil {
+			all = append(all, string(platform))
+		}
+	}
+	return strings.Join(all, " or ")
 }
 
 // planApproval notes the approval that a version is about to get, for the plans
@@ -185,4 +199,66 @@ func (p *platforms) openSageMaker() (driver.Driver, error) {
 		}
 	}
 	return sagemaker.Open(c)
+}
+
+// kubernetesConfig are the attributes of the provider's "kubernetes".
+type kubernetesConfig struct {
+	ConfigPath           string   `json:"config_path"`
+	ConfigPaths          []string `json:"config_paths"`
+	ConfigContext        string   `json:"config_context"`
+	Host                 string   `json:"host"`
+	Token                string   `json:"token"`
+	ClusterCACertificate string   `json:"cluster_ca_certificate"`
+	ClientCertificate    string   `json:"client_certificate"`
+	ClientKey            string   `json:"client_key"`
+	Insecure             bool     `json:"insecure"`
+	Exec                 *struct {
+		APIVersion string            `json:"api_version"`
+		Command    string            `json:"command"`
+		Args       []string          `json:"args"`
+		Env        map[string]string `json:"env"`
+	} `json:"exec"`
+	Namespace string `json:"namespace"`
+	Serving   string `json:"serving"`
+	Gateway   *struct {
+		Name      string `json:"name"`
+		Namespace string `json:"namespace"`
+		Hostname  string `json:"hostname"`
+	} `json:"gateway"`
+	StagingURI    string `json:"staging_uri"`
+	StorageSecret string `json:"storage_secret"`
+	Images        struct {
+		Fetch string `json:"fetch"`
+		Auth  string `json:"auth"`
+	} `json:"images"`
+	Metrics map[string]string `json:"metrics"`
+}
+
+func (p *platforms) openKubernetes() (driver.Driver, error) {
+	var m kubernetesConfig
+	if !p.config.Kubernetes.IsNull() {
+		read(p.config.Kubernetes, &m)
+	}
+	if m.ConfigPath != "" {
+		m.ConfigPaths = append([]string{m.ConfigPath}, m.ConfigPaths...)
+	}
+	c := kubernetes.Config{
+		ConfigPaths: m.ConfigPaths, ConfigContext: m.ConfigContext, Host: m.Host, Token: secret.New(m.Token),
+		ClusterCACertificate: m.ClusterCACertificate, ClientCertificate: m.ClientCertificate, ClientKey: secret.New(m.ClientKey), Insecure: m.Insecure,
+		Namespace: m.Namespace, Serving: m.Serving, StagingURI: m.StagingURI, StorageSecret: m.StorageSecret,
+		Images: kubernetes.Images{Fetch: m.Images.Fetch, Auth: m.Images.Auth}, Metrics: m.Metrics,
+		UserAgent: p.userAgent, Logger: p.log.Named("kubernetes"),
+	}
+	if e := m.Exec; e != nil {
+		c.Exec = &kubernetes.Exec{APIVersion: e.APIVersion, Command: e.Command, Args: e.Args, Env: e.Env}
+	}
+	if g := m.Gateway; g != nil {
+		c.Gateway = &kubernetes.Gateway{Name: g.Name, Namespace: g.Namespace, Hostname: g.Hostname}
+	}
+	if p.rehearsal != nil {
+		if err := p.rehearsal.kubernetes(&c); err != nil {
+			return nil, err
+		}
+	}
+	return kubernetes.Open(c)
 }

@@ -36,6 +36,9 @@ func (r *endpointResource) ModifyPlan(ctx context.Context, req resource.ModifyPl
 	if report(&resp.Diagnostics, p.doing, err) {
 		return
 	}
+	if p.preflight(ctx, len(replaced) > 0, &resp.Diagnostics) {
+		return
+	}
 	p.explain(m, &resp.Diagnostics)
 	resp.Plan.Raw = rawOf(r.schema, m)
 }
@@ -47,6 +50,20 @@ type endpointPlan struct {
 	cloud *clouds.Cloud
 	spec  *driver.EndpointSpec // canonical
 	was   *driver.EndpointSpec // canonical, of prior; nil when there is none
+}
+
+// preflight tells what the platform would refuse of a change, or could not be asked.
+// It reports whether anything was refused.
+func (p *endpointPlan) preflight(ctx context.Context, replaced bool, diags *diag.Diagnostics) bool {
+	known := p.known
+	if replaced {
+		known = nil
+	}
+	warnings, err := p.cloud.Preflight(ctx, p.spec, known)
+	for _, w := range warnings {
+		diags.AddWarning("The platform has something to say about the endpoint", sentence(w))
+	}
+	return report(diags, p.doing, err)
 }
 
 // prepare makes the specifications canonical.

@@ -44,9 +44,9 @@ func endpointSchema() schema.Schema {
 				"identity":      str("Resource id of a user-assigned identity. Default: a system-assigned one."),
 				"egress_public": boolean("Let the model reach the public internet."),
 			}),
-			"kubernetes":    nested("What only `kubernetes` has.", kubernetesEndpointAttributes()),
+			"kubernetes":    settled(nested("What only `kubernetes` has.", kubernetesEndpointAttributes())),
 			"url":           computed("Where predictions are sent."),
-			"invoke_policy": computed("What a caller must be granted, in the platform's policy language. On `sagemaker` an IAM policy document."),
+			"invoke_policy": computed("What a caller must be granted, in the platform's policy language. On `sagemaker` an IAM policy document, on `kubernetes` a Role."),
 		}),
 	}
 }
@@ -147,14 +147,15 @@ func networkAttributes() attributes {
 		"subnets":            set("Subnets that replicas are attached to."),
 		"security_groups":    set("Security groups of replicas."),
 		"network":            str("Network that the endpoint is peered with."),
-		"allowed_namespaces": set("Namespaces from which it can be reached."),
+		"allowed_namespaces": set("Namespaces from which it can be reached, `*` for all. Default: with access `public` all, with `private` the endpoint's own."),
 	}
 }
 
 func authAttributes() attributes {
 	return attributes{
-		"mode":     defaulted(oneOf("`none` must be written out. Default: `iam`.", driver.AuthModes())),
-		"invokers": set("Principals that may call, in the platform's notation."),
+		"mode": defaulted(oneOf("`none` must be written out. Default: `iam`.", driver.AuthModes())),
+		"invokers": set("Principals that may call, in the platform's notation. On `sagemaker` ARNs; on `kubernetes` `system:serviceaccount:<namespace>:<name>`, `group:<name>` or " +
+			"`user:<name>`, and with mode `key` the names of the keys."),
 		"oidc": nested("Whose tokens are accepted, with mode `oidc`.", attributes{
 			"issuer":    required(str("URL of the issuer.")),
 			"audiences": set("Accepted audiences."),
@@ -207,8 +208,8 @@ func sagemakerEndpointAttributes() attributes {
 
 func kubernetesEndpointAttributes() attributes {
 	return attributes{
-		"serving":         oneOf("Default: the provider's.", []string{"deployment", "kserve"}),
-		"service_account": str("Service account of the pods."),
+		"serving":         defaulted(oneOf("`deployment` makes a Deployment of each deployment, `kserve` an InferenceService. Default: the provider's.", []string{"deployment", "kserve"})),
+		"service_account": str("Service account of the pods. Default: one of the endpoint's own."),
 		"node_selector":   stringMap("Labels that nodes must have."),
 		"tolerations": nestedList("Taints that pods tolerate.", attributes{
 			"key": str("Key of the taint."), "operator": oneOf("How `value` is compared.", []string{"Exists", "Equal"}),
@@ -216,5 +217,8 @@ func kubernetesEndpointAttributes() attributes {
 		}),
 		"runtime_class":  str("Runtime class of the pods."),
 		"priority_class": str("Priority class of the pods."),
+		"pod_security": defaulted(oneOf("Pod Security Standard that the pods keep. `restricted` runs them as another user than root, on a read-only root file system and without "+
+			"capabilities; `baseline` runs them as the image says. Default: `restricted`.", []string{"restricted", "baseline"})),
+		"run_as_user": integer("User id of the pods. Default: 1000, or with `pod_security = \"baseline\"` the image's.", 1, 2147483647),
 	}
 }

@@ -47,7 +47,7 @@ func providerSchema() schema.Schema {
 			"sagemaker":  object("AWS SageMaker.", sagemakerAttributes()),
 			"vertex_ai":  object("Google Vertex AI. Not answered by this release.", vertexAttributes()),
 			"azure_ml":   object("Azure Machine Learning. Not answered by this release.", azureAttributes()),
-			"kubernetes": object("A Kubernetes cluster. Not answered by this release.", kubernetesAttributes()),
+			"kubernetes": object("A Kubernetes cluster. Without a host or kubeconfig here or in the environment, `KUBECONFIG`, `~/.kube/config` and a pod's own service account are tried.", kubernetesAttributes()),
 			"labels":     schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "Labels put on everything that this provider creates. A resource's own `labels` win."},
 			"rehearsal": object("Runs everything against emulators of the platforms inside the provider: no account is needed and nothing leaves loopback. The environment variable `ML_REHEARSAL` does the same to an unchanged configuration.",
 				map[string]schema.Attribute{
@@ -143,13 +143,20 @@ func kubernetesAttributes() map[string]schema.Attribute {
 			"args":        texts("Its arguments."),
 			"env":         schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "Its environment."},
 		}),
-		"namespace": text("Default namespace."),
-		"serving":   text("`deployment` (plain Kubernetes) or `kserve`.", stringvalidator.OneOf("deployment", "kserve")),
-		"gateway": object("A Gateway API Gateway that exposes endpoints.", map[string]schema.Attribute{
+		"namespace": text("Default namespace. Also the kubeconfig's."),
+		"serving":   text("How endpoints are served unless they say otherwise: `deployment` (plain Kubernetes, default) or `kserve`.", stringvalidator.OneOf("deployment", "kserve")),
+		"gateway": object("A Gateway API Gateway through which endpoints are exposed. Without one they are reached through a Service, inside of the cluster.", map[string]schema.Attribute{
 			"name":      needed(text("Name of the Gateway.")),
-			"namespace": text("Namespace of the Gateway."),
-			"hostname":  text("Host name under which endpoints appear."),
+			"namespace": text("Namespace of the Gateway. Default: the endpoint's."),
+			"hostname":  text("Domain below which each endpoint has the host `<endpoint>-<namespace>`. Without it each has the path `/<namespace>/<endpoint>`."),
 		}),
-		"staging_uri": text("Where artifacts are copied to: `s3://`, `gs://`, `https://…blob…`, `pvc://claim/prefix` or `oci://registry/repo`."),
+		"staging_uri":    text("Where artifacts are copied to: `s3://bucket/prefix`, `oci://registry/repository` or `pvc://claim/prefix`."),
+		"storage_secret": text("Secret, in the endpoint's namespace, with what pods need to fetch artifacts: its keys become environment variables (`AWS_ACCESS_KEY_ID`), and files in `/mnt/oci-fetch-auth` (`config.json`)."),
+		"images": object("Containers that stand beside the model.", map[string]schema.Attribute{
+			"fetch": text("Brings and verifies the artifact: a KServe storage initializer. Default: `kserve/storage-initializer:v0.20.0`."),
+			"auth":  text("Stands in front of the model: kube-rbac-proxy. Default: `quay.io/brancz/kube-rbac-proxy:v0.19.1`."),
+		}),
+		"metrics": schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "Names of the metrics in `custom.metrics.k8s.io` that autoscaling by `requests_per_replica`, `concurrency`, `latency_ms` and `gpu` follows. " +
+			"Default: `ml_requests_per_minute`, `ml_requests_in_flight`, `ml_request_latency_milliseconds` and `DCGM_FI_DEV_GPU_UTIL`."},
 	}
 }

@@ -5,12 +5,15 @@ package provider
 
 import (
 	"cmp"
+	"context"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
@@ -59,9 +62,44 @@ func (r *rehearsal) sagemaker(c *sagemaker.Config) error {
 		StagingURI:       cmp.Or(c.StagingURI, rehearsalStaging),
 		Logger:           c.Logger, UserAgent: c.UserAgent,
 	}
-	staging, err := url.Parse(c.StagingURI)
+	return r.bucket(c.StagingURI)
+}
+
+// bucket makes the bucket of a staging address.
+func (r *rehearsal) bucket(uri string) error {
+	staging, err := url.Parse(uri)
 	if err != nil || staging.Host == "" {
 		return nil //nolint:nilerr // Open refuses it, with the attribute's path
 	}
 	return s3.EnsureBucket(filepath.Join(r.dir, "s3"), staging.Host)
+}
+
+// kubernetes turns a configuration to the emulators. The namespace and the gateway
+// that it names exist there; artifacts are staged in the emulated S3, whatever they
+// are staged in for real.
+func (r *rehearsal) kubernetes(c *kubernetes.Config) error {
+	address, err := r.endpoint("kubernetes")
+	if err != nil {
+		return err
+	}
+	staging := c.StagingURI
+	if !strings.HasPrefix(staging, "s3://") {
+		staging = rehearsalStaging
+	}
+	*c = kubernetes.Config{
+		Host: address, Isolated: true, Namespace: cmp.Or(c.Namespace, os.Getenv("KUBE_NAMESPACE"), "default"), Serving: c.Serving, Gateway: c.Gateway,
+		StagingURI: staging, StorageSecret: "", Images: c.Images, Metrics: c.Metrics,
+		S3:     kubernetes.S3{Region: rehearsalRegion, EndpointURL: r.server.Endpoints()["s3"], AccessKey: secret.New("rehearsal"), SecretKey: secret.New("rehearsal")},
+		Logger: c.Logger, UserAgent: c.UserAgent,
+	}
+	ctx := context.Background()
+	if err := r.server.EnsureNamespace(ctx, c.Namespace); err != nil {
+		return err
+	}
+	if g := c.Gateway; g != nil {
+		if err := r.server.EnsureGateway(ctx, cmp.Or(g.Namespace, c.Namespace), g.Name); err != nil {
+			return err
+		}
+	}
+	return r.bucket(c.StagingURI)
 }

@@ -126,6 +126,9 @@ func refresh[S any](ctx context.Context, b *base, req resource.ReadRequest, resp
 	if report(&resp.Diagnostics, doing, b.platforms.admit(memory.Origin)) {
 		return
 	}
+	if platform, _ := state.Attributes()["platform"].(types.String); !b.platforms.ready(driver.Platform(platform.ValueString())) {
+		return // where the platform is comes out only in the apply; until then what is known stands
+	}
 	cloud, key, err := b.open(state)
 	if report(&resp.Diagnostics, doing, err) {
 		return
