@@ -32,11 +32,11 @@ build() {
 	if done_before "$module" "$* $(go version) $(cat "tools/$module/go.mod" "tools/$module/go.sum")"; then return; fi
 	flags=
 	if [ "$module" = kubernetes ]; then
-		version=$(sed -n 's|.*k8s.io/kubernetes \(v[0-9.]*\)$|\1|p' tools/kubernetes/go.mod)
+		version=$(sed -n 's|^.*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' tools/kubernetes/go.mod)
 		number=k8s.io/component-base/version
 		minor=${version#v1.}
 		minor=${minor%%.*}
-		flags="-X $number.gitVersion=$version -X $number.gitMajor=1 -X $number.gitMinor=$minor"
+		flags="-X $number.gitVersion=$version -X $number.gitMajor=1 -X $number.gitMinor=${minor:?}"
 	fi
 	for program in "$@"; do
 		name=${program%%=*}
@@ -65,7 +65,7 @@ fitting() {
 	return 1
 }
 
-packages="etcd-server containerd runc containernetworking-plugins busybox-static
+packages="etcd-server containerd runc containernetworking-plugins busybox-static bash-static
 iptables libxtables12 libip4tc2 libip6tc2 libmnl0 libnetfilter-conntrack3 libnfnetlink0 libnftnl11 libseccomp2"
 
 # unpack fetches the packages and lays their files out below debian/usr, as on a
@@ -73,7 +73,7 @@ iptables libxtables12 libip4tc2 libip6tc2 libmnl0 libnetfilter-conntrack3 libnfn
 unpack() {
 	if done_before debian "$packages"; then return; fi
 	if ! command -v apt-get >/dev/null; then
-		say "there is no apt-get; etcd, containerd, runc, the CNI plugins, busybox and iptables have to be on the machine"
+		say "there is no apt-get; etcd, containerd, runc, the CNI plugins, iptables, static busybox and bash-static have to be on the machine"
 		return
 	fi
 	say "unpacking" $packages "below .cache/cluster/debian; nothing is installed"
