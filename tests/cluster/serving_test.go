@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -162,4 +163,85 @@ spec:
 		}
 		return err
 	})
+}
+
+// TestDevices is that a pod which asks for a device waits for one, and finds it.
+func TestDevices(t *testing.T) {
+	t.Parallel()
+	c := kube.Use(t)
+	ns := c.Namespace(t)
+	const device = "ml.test/accelerator"
+	if err := c.Apply(t.Context(), ns, fmt.Sprintf(`
+apiVersion: v1
+kind: Pod
+metadata: {name: accelerated}
+spec:
+  containers:
+  - name: pause
+    image: %s
+    imagePullPolicy: IfNotPresent
+    resources: {limits: {%s: 2}}
+`, c.Image(kube.Pause), device)); err != nil {
+		t.Fatal(err)
+	}
+	kube.Eventually(t, time.Minute, "the scheduler to say what is missing", func(ctx context.Context) error {
+		p, err := c.Client().CoreV1().Pods(ns).Get(ctx, "accelerated", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, condition := range p.Status.Conditions {
+			if condition.Reason == "Unschedulable" && strings.Contains(condition.Message, "Insufficient "+device) {
+				return nil
+			}
+		}
+		return fmt.Errorf("its conditions are %+v", p.Status.Conditions)
+	})
+	c.Devices(t, device, 2)
+	if err := c.PodReady(t.Context(), ns, "accelerated"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestImportAs is that our model server stands in for somebody else's, by its image's
+// name, its command and its arguments, with the model in that server's layout.
+func TestImportAs(t *testing.T) {
+	t.Parallel()
+	c := kube.Use(t)
+	ns := c.Namespace(t)
+	const triton, pinned = "nvcr.io/nvidia/tritonserver:23.05-py3", "ml.test/other@sha256:0000000000000000000000000000000000000000000000000000000000000000"
+	c.ImportAs(t, kube.ModelServer, triton, pinned)
+	for name, image := range map[string]string{"triton": triton, "pinned": pinned} {
+		if err := c.Apply(t.Context(), ns, fmt.Sprintf(`
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: %[1]s}
+binaryData: {model.onnx: %[3]s}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: %[1]s}
+spec:
+  volumes: [{name: model, configMap: {name: %[1]s, items: [{key: model.onnx, path: fraud/1/model.onnx}]}}]
+  containers:
+  - name: server
+    image: %[2]s
+    command: [tritonserver]
+    args: [--model-store=/mnt/models, --http-port=8081, --grpc-port=9000, --allow-grpc=true]
+    readinessProbe: {httpGet: {path: /v2/health/ready, port: 8081}, periodSeconds: 1}
+    resources: {requests: {cpu: "4"}}
+    volumeMounts: [{name: model, mountPath: /mnt/models}]
+`, name, image, base64.StdEncoding.EncodeToString(c.Example(t, "quickstart/model/fraud-v2.onnx")))); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.PodReady(t.Context(), ns, name); err != nil {
+			t.Fatal(err)
+		}
+		p, err := predict(t.Context(), client(), c.URL(t, ns, "pod/"+name, 8081)+"/v2/models/fraud/infer")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.check(scoreV2); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -1,8 +1,8 @@
 // Copyright (c) The terraform-provider-ml Authors
 // SPDX-License-Identifier: MPL-2.0
 
-// Command skips judges a test run by its events (go test -json): it prints why
-// tests were skipped and one closing line. With -strict, which CI has on, a
+// Command skips judges a test run by its events (go test -json): it prints what
+// tests have counted, why tests were skipped and one closing line. With -strict, which CI has on, a
 // skipped test is a failure unless its reason begins with a declared word.
 package main
 
@@ -46,6 +46,7 @@ func main() {
 
 // result is what a run came to.
 type result struct {
+	counted        []string // what tests logged after "counted:", such as requests
 	passed, failed int
 	skipped        map[string][]string // tests by declared reason
 	undeclared     map[string]string   // reason by test
@@ -89,6 +90,9 @@ func judge(events io.Reader) (*result, error) {
 		case e.Action == "output":
 			if m := reasonLine.FindStringSubmatch(strings.TrimRight(e.Output, "\n")); m != nil {
 				last[name] = m[1]
+				if text, ok := strings.CutPrefix(m[1], "counted: "); ok {
+					r.counted = append(r.counted, e.Test+": "+text)
+				}
 			}
 		case e.Action == "fail" && (e.Test != "" || !explained[e.Package]):
 			r.failed++ // a package that does not build fails without a test
@@ -117,6 +121,9 @@ func (r *result) skip(name, test, reason string) {
 
 // report prints the result and returns whether it is good.
 func (r *result) report(w io.Writer, strict bool) bool {
+	for _, line := range r.counted {
+		fmt.Fprintln(w, line)
+	}
 	as := 0
 	for _, reason := range slices.Sorted(maps.Keys(r.skipped)) {
 		as += len(r.skipped[reason])

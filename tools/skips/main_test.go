@@ -24,6 +24,8 @@ func TestReport(t *testing.T) {
 		because = `{"Action":"fail","Package":"p"}`
 		begun   = `{"Action":"start","Package":"s"}
 {"Action":"run","Package":"s","Test":"TestG"}`
+		counted = `{"Action":"output","Package":"p","Test":"TestH","Output":"    h_test.go:7: counted: 40 requests, 0 lost\n"}
+{"Action":"pass","Package":"p","Test":"TestH"}`
 		unbuilt = `{"Action":"fail","Package":"r"}`
 	)
 	for name, c := range map[string]struct {
@@ -42,6 +44,7 @@ func TestReport(t *testing.T) {
 		"failed":             {"a failure is a failure", []string{passed, failed, because}, false, false, "FAIL: 1 passed, 1 failed"},
 		"does not build":     {"a package that does not build has no tests to fail", []string{passed, unbuilt}, false, false, "FAIL: 1 passed, 1 failed"},
 		"ended from outside": {"a test that began and never ended did not pass", []string{passed, begun}, false, false, "FAIL: 1 passed, 2 failed"},
+		"counted":            {"what a test counts is worth a line of its own", []string{counted}, true, true, "TestH: 40 requests, 0 lost\nPASS: 1 passed"},
 		"nothing":            {"a run without tests proves nothing", []string{empty}, false, false, "FAIL: 0 passed"},
 	} {
 		t.Run(name, func(t *testing.T) {

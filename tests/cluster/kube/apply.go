@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 )
@@ -119,6 +121,19 @@ func (c *Cluster) Rollout(ctx context.Context, ns, name string) error {
 		}
 		return fmt.Errorf("of %d replicas there are %d, %d updated and %d available", want, s.Replicas, s.UpdatedReplicas, s.AvailableReplicas)
 	})
+}
+
+// Devices lets the node say that it has n devices, such as "nvidia.com/gpu", so that
+// pods which ask for them find a place. The devices are not there.
+func (c *Cluster) Devices(t *testing.T, resource string, n int) {
+	t.Helper()
+	if !c.Own() {
+		t.Skip("not installed: devices; only a cluster of the tests' own claims any")
+	}
+	patch := fmt.Sprintf(`{"status": {"capacity": {%[1]q: "%[2]d"}, "allocatable": {%[1]q: "%[2]d"}}}`, resource, n)
+	if _, err := c.client.CoreV1().Nodes().Patch(t.Context(), nodeName, types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "status"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // PodReady waits until a pod is ready.

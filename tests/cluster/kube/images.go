@@ -136,8 +136,12 @@ func (at places) images(ctx context.Context, ca []byte) (map[string]v1.Image, er
 		entry string
 		files map[string]string // path in the image: file, or link to
 	}{
-		Pause:       {"/pause", map[string]string{"pause": filepath.Join(at.programs, "pause")}},
-		ModelServer: {"/modelserver", map[string]string{"modelserver": filepath.Join(at.programs, "modelserver")}},
+		Pause: {"/pause", map[string]string{"pause": filepath.Join(at.programs, "pause")}},
+		// The other names are what presets call the servers that this one stands in for.
+		ModelServer: {"/bin/modelserver", map[string]string{
+			"bin/modelserver": filepath.Join(at.programs, "modelserver"), "bin/tritonserver": "modelserver", "bin/tensorflow_model_server": "modelserver",
+			"bin/mlserver": "modelserver", "bin/torchserve": "modelserver", "bin/vllm": "modelserver",
+		}},
 		// Not busybox as the shell: it would take its own sha256sum, which knows less.
 		Fetch: {"/bin/fetch", map[string]string{
 			"bin/fetch": filepath.Join(at.programs, "fetch"), "bin/sha256sum": "fetch", "bin/sh": at.host("bash-static"),

@@ -5,6 +5,8 @@
 // the scheduler, containerd, kubelet and kube-proxy, with one node whose pods really
 // run. All of it lives in namespaces of its own (processes, network, mounts), so
 // that the host is left as it was found, and any number of clusters run side by side.
+// The node claims 16 processors, whatever the machine has, so that ordinary requests
+// of pods fit; no names are served, so pods reach services by their addresses.
 //
 //	func TestMain(m *testing.M) { os.Exit(kube.Main(m, kube.Options{})) }
 //

@@ -31,9 +31,10 @@ func main() {
 	debian := flag.String("debian", "", "unpacked packages, laid over /usr; may be empty")
 	address := flag.String("address", "", "address of the node")
 	services := flag.String("services", "", "range of the services' addresses")
+	cpus := flag.Int("cpus", 16, "how many processors kubelet finds")
 	flag.Parse()
 	unix.CloseOnExec(3) // the lock, which only this process and its parent hold
-	if err := errors.Join(mounts(*state, *bin, *debian), network(*address, *services)); err != nil {
+	if err := errors.Join(mounts(*state, *bin, *debian), processors(*cpus), network(*address, *services)); err != nil {
 		fmt.Fprintln(os.Stderr, "node:", err)
 		os.Exit(1)
 	}
@@ -76,6 +77,37 @@ func mounts(state, bin, debian string) error {
 		}
 		if err := unix.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
 			return fmt.Errorf("mounting %s on %s: %w", m.source, m.target, err)
+		}
+	}
+	return nil
+}
+
+// processors lays another list of processors over the machine's, for kubelet to
+// find: requests of ordinary pods would not fit on a small machine, however little
+// they really use.
+func processors(n int) error {
+	const cpus, nodes = "/sys/devices/system/cpu", "/sys/devices/system/node"
+	kept := map[string][]byte{} // others ask for the real ones
+	for _, name := range []string{"online", "possible", "present"} {
+		data, err := os.ReadFile(filepath.Join(cpus, name))
+		if err != nil {
+			return err
+		}
+		kept[name] = data
+	}
+	for _, dir := range []string{cpus, nodes} {
+		if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("mounting on %s: %w", dir, err)
+		}
+	}
+	for name, data := range kept {
+		if err := os.WriteFile(filepath.Join(cpus, name), data, 0o600); err != nil {
+			return err
+		}
+	}
+	for i := range n {
+		if err := os.Mkdir(filepath.Join(cpus, fmt.Sprintf("cpu%d", i)), 0o700); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -35,11 +35,11 @@ func run() error {
 	}
 	args := arguments(os.Args[1:])
 	s := &server{
-		name: cmp.Or(os.Getenv("ML_MODEL_NAME"), args["model-name"], "model"), version: cmp.Or(os.Getenv("ML_MODEL_VERSION"), "1"),
+		name: cmp.Or(os.Getenv("ML_MODEL_NAME"), args["model-name"], args["served-model-name"], "model"), version: cmp.Or(os.Getenv("ML_MODEL_VERSION"), "1"),
 		deployment: os.Getenv("ML_DEPLOYMENT"), unready: os.Getenv("UNREADY") == "1",
 	}
-	dir := cmp.Or(os.Getenv("ML_MODEL_DIR"), args["model-dir"], args["model-store"], args["model-repository"], "/mnt/models")
-	port := cmp.Or(args["http-port"], args["port"], args["rest-api-port"], os.Getenv("PORT"), "8080")
+	dir := cmp.Or(os.Getenv("ML_MODEL_DIR"), args["model-dir"], args["model-store"], args["model-repository"], args["model-base-path"], args["model"], "/mnt/models")
+	port := cmp.Or(args["http-port"], args["port"], args["rest-api-port"], os.Getenv("PORT"), os.Getenv("MLSERVER_HTTP_PORT"), "8080")
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	failed := make(chan error, 1)
