@@ -13,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/mlplane/terraform-provider-ml/tests/cluster/kube"
 )
@@ -163,6 +166,39 @@ spec:
 		}
 		return err
 	})
+}
+
+// TestAs is that other users may do what they are allowed, and nothing else.
+func TestAs(t *testing.T) {
+	t.Parallel()
+	c := kube.Use(t)
+	ns := c.Namespace(t)
+	if err := c.Apply(t.Context(), ns, `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: viewers}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}
+subjects: [{kind: Group, name: viewers, apiGroup: rbac.authorization.k8s.io}]
+`); err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", c.As(t, "ada", "viewers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ada.CoreV1().Pods(ns).List(t.Context(), metav1.ListOptions{}); err != nil {
+		t.Errorf("a viewer may not look: %v", err)
+	}
+	if err := ada.CoreV1().Pods(ns).DeleteCollection(t.Context(), metav1.DeleteOptions{}, metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a viewer may delete: %v", err)
+	}
+	if _, err := ada.CoreV1().Nodes().List(t.Context(), metav1.ListOptions{}); !apierrors.IsForbidden(err) {
+		t.Errorf("a viewer of one namespace sees the nodes: %v", err)
+	}
 }
 
 // TestDevices is that a pod which asks for a device waits for one, and finds it.

@@ -30,6 +30,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -203,6 +204,25 @@ func (c *Cluster) REST() *rest.Config { return rest.CopyConfig(c.config) }
 
 // Kubeconfig is the path of an administrator's kubeconfig.
 func (c *Cluster) Kubeconfig() string { return c.kubeconfig }
+
+// As is the path of a kubeconfig of another user, who may do what roles allow that
+// bind the user or one of the groups.
+func (c *Cluster) As(t *testing.T, user string, groups ...string) string {
+	t.Helper()
+	config, err := clientcmd.LoadFromFile(c.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	groups = append([]string{"system:authenticated"}, groups...)
+	for _, auth := range config.AuthInfos {
+		auth.Impersonate, auth.ImpersonateGroups = user, groups
+	}
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
 
 // Client is a typed client of an administrator.
 func (c *Cluster) Client() kubernetes.Interface { return c.client }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"github.com/gofrs/flock"
@@ -102,6 +103,9 @@ func (at places) missing() string {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
 		return "a cluster needs root on Linux, or ML_TEST_KUBECONFIG"
 	}
+	if !capable() {
+		return "a cluster needs the capabilities CAP_SYS_ADMIN and CAP_NET_ADMIN, which root in a container lacks, or ML_TEST_KUBECONFIG"
+	}
 	var none []string
 	for _, name := range tools {
 		if at.find(name) == "" {
@@ -112,6 +116,19 @@ func (at places) missing() string {
 		return strings.Join(none, ", ") + "; make cluster-tools makes them"
 	}
 	return ""
+}
+
+// capable is whether this process may make namespaces, mounts and links.
+func capable() bool {
+	const netAdmin, sysAdmin = 12, 21
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(status), "\nCapEff:\t")
+	line, _, _ := strings.Cut(rest, "\n")
+	has, err := strconv.ParseUint(line, 16, 64)
+	return err == nil && has&(1<<netAdmin) != 0 && has&(1<<sysAdmin) != 0
 }
 
 // build builds programs of this module, statically, one process at a time.
