@@ -46,6 +46,7 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {name: %[1]s-proxy}
 data:
+  ca.crt: %[3]q
   config.yaml: |
     authorization:
       resourceAttributes: {namespace: %[2]s, apiGroup: ml.terraform.io, apiVersion: v1, resource: endpoints, subresource: invoke, name: fraud}
@@ -55,7 +56,7 @@ kind: ClusterRoleBinding
 metadata: {name: %[2]s-%[1]s}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: "system:auth-delegator"}
 subjects: [{kind: ServiceAccount, name: %[1]s, namespace: %[2]s}]
-`, name, ns)
+`, name, ns, c.CA())
 }
 
 // invokers may invoke fraud.
@@ -124,7 +125,11 @@ func TestIssuer(t *testing.T) {
 	c := kube.Use(t)
 	issuer := c.Issuer(t)
 	ns := c.Namespace(t)
-	err := c.Apply(t.Context(), ns, guarded(t, c, ns, "fraud", "--oidc-issuer="+issuer.URL, "--oidc-clientID=fraud", "--oidc-groups-claim=groups", "--oidc-username-claim=sub"),
+	args := []string{"--oidc-issuer=" + issuer.URL, "--oidc-clientID=fraud", "--oidc-groups-claim=groups", "--oidc-username-claim=sub"}
+	if !c.Own() { // whose images trust the issuer by themselves
+		args = append(args, "--oidc-ca-file=/etc/proxy/ca.crt")
+	}
+	err := c.Apply(t.Context(), ns, guarded(t, c, ns, "fraud", args...),
 		fmt.Sprintf(invokers, "{kind: Group, name: scorers, apiGroup: rbac.authorization.k8s.io}"))
 	if err != nil {
 		t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -229,7 +229,7 @@ func (c *Cluster) startGateway(ctx context.Context) (*Gateway, error) {
 		return nil, err
 	}
 	for to, address := range map[string]*string{"127.0.0.1:8000": &g.HTTP, "127.0.0.1:8443": &g.HTTPS} {
-		at, stop, err := relay(func(ctx context.Context) (net.Conn, error) { return c.machine.dial(ctx, to) })
+		at, stop, err := relay(func(ctx context.Context) (io.ReadWriteCloser, error) { return c.machine.dial(ctx, to) })
 		if err != nil {
 			return nil, err
 		}

@@ -4,7 +4,6 @@
 package kube
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,14 +24,14 @@ import (
 )
 
 // Forward opens a port on the loopback for a port of "pod/NAME" or "service/NAME",
-// until stop is called. A service is reached by its own address, connection by
-// connection, as pods reach it, and has to have a pod behind it by now; of a cluster that was there already, by one of its
-// pods.
+// until stop is called. A service has to have a pod behind it by now. It is reached by
+// its own address, connection by connection, as pods reach it; of a cluster that was
+// there already, each connection goes to one of its pods that are ready.
 func (c *Cluster) Forward(ctx context.Context, ns, target string, port int) (address string, stop func(), err error) {
 	kind, name, _ := strings.Cut(target, "/")
 	switch kind {
 	case "pod":
-		return c.forwardPod(ctx, ns, name, port)
+		return relay(func(ctx context.Context) (io.ReadWriteCloser, error) { return c.dialPod(ctx, ns, name, port) })
 	case "service":
 	default:
 		return "", nil, fmt.Errorf("%s is neither pod/NAME nor service/NAME", target)
@@ -41,25 +40,28 @@ func (c *Cluster) Forward(ctx context.Context, ns, target string, port int) (add
 	if err != nil {
 		return "", nil, err
 	}
+	dial := func(ctx context.Context) (io.ReadWriteCloser, error) {
+		pod, port, err := c.behind(ctx, service, port)
+		if err != nil {
+			return nil, err
+		}
+		return c.dialPod(ctx, ns, pod, port)
+	}
 	if c.Own() && service.Spec.ClusterIP != corev1.ClusterIPNone {
 		to := net.JoinHostPort(service.Spec.ClusterIP, strconv.Itoa(port))
-		// kube-proxy learns of pods a moment after they are ready.
-		if err := c.machine.poll(ctx, 20*time.Second, "service "+name+" to be reached", func(ctx context.Context) error {
-			conn, err := c.machine.dial(ctx, to)
-			if err == nil {
-				_ = conn.Close() // somebody is there
-			}
-			return err
-		}); err != nil {
-			return "", nil, err
-		}
-		return relay(func(ctx context.Context) (net.Conn, error) { return c.machine.dial(ctx, to) })
+		dial = func(ctx context.Context) (io.ReadWriteCloser, error) { return c.machine.dial(ctx, to) }
 	}
-	pod, port, err := c.behind(ctx, service, port)
-	if err != nil {
+	// kube-proxy learns of pods a moment after they are ready.
+	if err := eventually(ctx, 20*time.Second, "service "+name+" to be reached", func(ctx context.Context) error {
+		conn, err := dial(ctx)
+		if err == nil {
+			_ = conn.Close() // somebody is there
+		}
+		return err
+	}); err != nil {
 		return "", nil, err
 	}
-	return c.forwardPod(ctx, ns, pod, port)
+	return relay(dial)
 }
 
 // URL is Forward for a test: the address of an HTTP server, until the test ends.
@@ -112,37 +114,46 @@ func portOf(p corev1.Pod, target intstr.IntOrString) int {
 	return target.IntValue()
 }
 
-// forwardPod forwards through the API server, as kubectl port-forward does.
-func (c *Cluster) forwardPod(ctx context.Context, ns, pod string, port int) (string, func(), error) {
+// dialPod connects to a pod through the API server, as kubectl port-forward does.
+func (c *Cluster) dialPod(ctx context.Context, ns, pod string, port int) (io.ReadWriteCloser, error) {
 	transport, upgrader, err := spdy.RoundTripperFor(c.config)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	url := c.client.CoreV1().RESTClient().Post().Resource("pods").Namespace(ns).Name(pod).SubResource("portforward").URL()
-	dialer := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, url)
-	ended, ready, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	var said bytes.Buffer
-	forwarder, err := portforward.NewOnAddresses(dialer, []string{"127.0.0.1"}, []string{fmt.Sprintf("0:%d", port)}, ended, ready, io.Discard, &said)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url.String(), http.NoBody)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	go func() { done <- forwarder.ForwardPorts() }()
-	stop := func() {
-		close(ended)
-		<-done
-	}
-	select {
-	case <-ready:
-	case err := <-done:
-		return "", nil, errors.Join(err, errors.New(said.String()))
-	case <-ctx.Done():
-		stop()
-		return "", nil, ctx.Err()
-	}
-	ports, err := forwarder.GetPorts()
+	conn, _, err := spdy.Negotiate(upgrader, &http.Client{Transport: transport}, req, portforward.PortForwardProtocolV1Name)
 	if err != nil {
-		stop()
-		return "", nil, err
+		return nil, err
 	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(ports[0].Local))), stop, nil
+	header := http.Header{}
+	header.Set(corev1.PortHeader, strconv.Itoa(port))
+	header.Set(corev1.PortForwardRequestIDHeader, "0")
+	header.Set(corev1.StreamType, corev1.StreamTypeError) // which has to be there, and says nothing that the data's end does not
+	failures, err := conn.CreateStream(header)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	header.Set(corev1.StreamType, corev1.StreamTypeData)
+	data, err := conn.CreateStream(header)
+	if err := errors.Join(err, failures.Close()); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return podConn{data, conn}, nil
 }
+
+// podConn is a connection to a pod, with all that it stands on.
+type podConn struct {
+	io.ReadWriteCloser
+
+	under io.Closer
+}
+
+// CloseWrite tells the pod that nothing follows.
+func (c podConn) CloseWrite() error { return c.ReadWriteCloser.Close() }
+
+// Close ends the connection.
+func (c podConn) Close() error { return c.under.Close() }

@@ -26,7 +26,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -127,7 +127,7 @@ func (c *Cluster) start(ctx context.Context) error {
 // loopback lets this process and those it starts reach the API server, and writes
 // a kubeconfig for them.
 func (c *Cluster) loopback() error {
-	address, stop, err := relay(func(ctx context.Context) (net.Conn, error) { return c.machine.dial(ctx, apiAddress) })
+	address, stop, err := relay(func(ctx context.Context) (io.ReadWriteCloser, error) { return c.machine.dial(ctx, apiAddress) })
 	if err != nil {
 		return err
 	}

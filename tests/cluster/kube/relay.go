@@ -12,7 +12,7 @@ import (
 
 // relay listens on the loopback and hands each connection to what dial reaches,
 // until it is stopped.
-func relay(dial func(context.Context) (net.Conn, error)) (address string, stop func(), err error) {
+func relay(dial func(context.Context) (io.ReadWriteCloser, error)) (address string, stop func(), err error) {
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, err
@@ -41,12 +41,12 @@ func relay(dial func(context.Context) (net.Conn, error)) (address string, stop f
 }
 
 // join copies both ways until both sides have ended, or ctx.
-func join(ctx context.Context, a, b net.Conn) {
+func join(ctx context.Context, a, b io.ReadWriteCloser) {
 	defer context.AfterFunc(ctx, func() {
 		_, _ = a.Close(), b.Close() // ends both copies
 	})()
 	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{a, b}, {b, a}} {
+	for _, way := range [][2]io.ReadWriteCloser{{a, b}, {b, a}} {
 		both.Go(func() {
 			_, _ = io.Copy(way[0], way[1]) // an end in the middle is for the two to notice
 			if half, ok := way[0].(interface{ CloseWrite() error }); ok {

@@ -111,7 +111,8 @@ func (c *Cluster) Registry(t *testing.T) *Registry {
 	})
 }
 
-// Issuer is an OpenID Connect issuer in a pod, with a certificate of Cluster.CA.
+// Issuer is an OpenID Connect issuer in a pod, with a certificate of Cluster.CA, which
+// the images of a cluster that was there already do not trust by themselves.
 type Issuer struct {
 	URL     string // for pods, and the iss of its tokens
 	HostURL string // for the test
