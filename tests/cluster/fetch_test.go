@@ -46,6 +46,7 @@ func TestFetch(t *testing.T) {
 		"wrong":  "s3://fetch/fraud/2/",
 		"absent": "s3://fetch/fraud/3/",
 		"denied": "s3://fetch/fraud/1/",
+		"nobody": "https://models.example/model.onnx",
 	} {
 		secret := store.Secret(pod)
 		if pod == "denied" {
@@ -68,9 +69,10 @@ func TestFetch(t *testing.T) {
 		}
 	}
 	for pod, reason := range map[string][2]string{
-		"wrong":  {"verify", "model.onnx: FAILED\nsha256sum: WARNING: 1 computed checksums did NOT match"},
+		"wrong":  {"verify", "model.onnx: FAILED"},
 		"absent": {"fetch", "there are no files"},
 		"denied": {"fetch", "AccessDenied"},
+		"nobody": {"fetch", "lookup models.example"},
 	} {
 		if got := failure(t, c, ns, pod, reason[0]); !strings.Contains(got, reason[1]) {
 			t.Errorf("%s: container %s said %q, want %q in it", pod, reason[0], got, reason[1])

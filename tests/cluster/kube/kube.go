@@ -68,7 +68,7 @@ type Cluster struct {
 	}
 }
 
-// Start starts a cluster, which takes some 15 seconds, or opens the one of the
+// Start starts a cluster, which takes some 5 seconds, or opens the one of the
 // options. Stop ends it; so does the end of this process, however it comes.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
 	at, err := findPlaces()
