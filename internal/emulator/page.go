@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/sagemaker"
 )
 
@@ -24,6 +25,11 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	cluster, err := s.kubernetes.service.Overview(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	calls, err := s.Calls()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -33,8 +39,9 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	_ = pageTemplate.Execute(w, struct {
-		Dir       string
-		SageMaker *sagemaker.Overview
-		Calls     []Call
-	}{s.dir, overview, calls[:min(40, len(calls))]})
+		Dir        string
+		SageMaker  *sagemaker.Overview
+		Kubernetes *kubernetes.Overview
+		Calls      []Call
+	}{s.dir, overview, cluster, calls[:min(40, len(calls))]})
 }

@@ -61,7 +61,7 @@ func openCluster(t *testing.T, dir string, clock *clockwork.FakeClock) *cluster 
 		t.Fatal(err)
 	}
 	c := &cluster{t: t, dir: dir, clock: clock}
-	c.service, err = kubernetes.New(kubernetes.Options{Dir: dir, Store: store, Now: clock.Now, Speed: 1})
+	c.service, err = kubernetes.New(kubernetes.Options{Dir: dir, Store: store, Now: clock.Now, Speed: 1, History: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,8 @@ func condition(u *unstructured.Unstructured, kind string) string {
 func conditionIn(all []any, kind string) string {
 	for _, c := range all {
 		if m := c.(map[string]any); m["type"] == kind {
-			return strings.TrimSpace(fmt.Sprint(m["status"], " ", m["reason"]))
+			reason, _ := m["reason"].(string)
+			return strings.TrimSpace(fmt.Sprint(m["status"], " ", reason))
 		}
 	}
 	return "<none>"

@@ -4,6 +4,7 @@
 package kubernetes
 
 import (
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -86,8 +87,12 @@ func sameTemplate(a, b *corev1.PodTemplateSpec) bool {
 
 // hashOf is the hash that names the ReplicaSet of a template.
 func hashOf(t *corev1.PodTemplateSpec) string {
+	var kept corev1.PodTemplateSpec // as it is read again: what is empty is absent
+	if data, err := json.Marshal(t); err == nil {
+		_ = json.Unmarshal(data, &kept) // what was just written
+	}
 	h := fnv.New32a()
-	fmt.Fprint(h, dump.ForHash(*t))
+	fmt.Fprint(h, dump.ForHash(kept))
 	return utilrand.SafeEncodeString(strconv.FormatUint(uint64(h.Sum32()), 10))
 }
 

@@ -23,10 +23,10 @@ func reconcileService(w *world, ns, name string) error {
 	if err != nil {
 		return err
 	}
-	if !found || s.DeletionTimestamp != nil {
-		return nil
+	if !found {
+		return w.unreach(ns, name)
 	}
-	if len(s.Spec.Selector) == 0 {
+	if len(s.Spec.Selector) == 0 || s.DeletionTimestamp != nil {
 		return nil
 	}
 	all, err := w.matching(ns, labels.SelectorFromSet(s.Spec.Selector), s.Spec.Selector)
@@ -39,6 +39,16 @@ func reconcileService(w *world, ns, name string) error {
 		return err
 	}
 	return w.writeSlice(s, all)
+}
+
+// unreach removes the endpoints of a service that is gone; its slices it owned.
+func (w *world) unreach(ns, name string) error {
+	r := catalog()[endpoints]
+	old, err := w.get(r, ns, name)
+	if err != nil || old == nil {
+		return err
+	}
+	return w.remove(r, old)
 }
 
 // portOf is the port of a pod that a service's port leads to, 0 if it has none.

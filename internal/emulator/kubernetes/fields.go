@@ -98,7 +98,7 @@ func (w *world) retime(old, obj runtime.Object) {
 				changed = false
 			}
 		}
-		if changed {
+		if changed && e.Time != nil {
 			now := w.stamp()
 			entries[i].Time = &now
 		}

@@ -166,8 +166,6 @@ func reconcileCertificate(w *world, ns, name string) error {
 			if err := w.at(ready, subject{"certificate", ns, name}); err != nil {
 				return err
 			}
-		} else if err := w.at(w.now.Add(w.scaled(time.Minute)), subject{"certificate", ns, name}); err != nil {
-			return err
 		}
 		return w.report(certificates, u, map[string]any{"conditions": w.conditionsOf(old, u.GetGeneration(), no("Ready", "DoesNotExist", "Issuing certificate as Secret does not exist"),
 			yes("Issuing", "DoesNotExist", "Issuing certificate as Secret does not exist"))}, certManager)

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -151,12 +152,24 @@ func (w *world) targetOf(pod *corev1.Pod, port int32) (*target, error) {
 	for _, s := range pod.Status.ContainerStatuses {
 		t.up = t.up || s.State.Running != nil
 	}
-	n := 0
-	at := pod.Namespace + "/" + pod.Name
-	if _, err := w.tx.Get(docServed, at, &n); err != nil {
-		return nil, err
+	return t, w.count(pod)
+}
+
+// count notes a request for the deployment behind a pod.
+func (w *world) count(pod *corev1.Pod) error {
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil {
+		return nil
 	}
-	return t, w.tx.Put(docServed, at, n+1)
+	rs, found, err := lookup[*appsv1.ReplicaSet](w, replicaSets, pod.Namespace, owner.Name)
+	if err != nil || !found || metav1.GetControllerOf(rs) == nil {
+		return err
+	}
+	n, uid := 0, string(metav1.GetControllerOf(rs).UID)
+	if _, err := w.tx.Get(docServed, uid, &n); err != nil {
+		return err
+	}
+	return w.tx.Put(docServed, uid, n+1)
 }
 
 // deliver answers as the pod does.

@@ -75,7 +75,7 @@ func (w *world) react(r *resource, old, obj runtime.Object) error {
 	m := metaOf(is)
 	ns, name := m.GetNamespace(), m.GetName()
 	var told []subject
-	if c, ok := controllerOf[r.id()]; ok && obj != nil {
+	if c, ok := controllerOf[r.id()]; ok && (obj != nil || r.id() == services) {
 		told = append(told, subject{c, ns, name})
 	}
 	if obj == nil {
@@ -140,29 +140,24 @@ func (w *world) others(r *resource, old, obj runtime.Object, ns, name string) (t
 	case deployments:
 		err = found(docTarget, ns+"/Deployment/"+name+"/", "autoscaler", false)
 	case pods:
-		return w.selecting(old, obj, ns)
+		told, err = w.selecting(old, obj, ns)
+		if obj != nil && metaOf(obj).GetLabels()[isvcLabel] != "" {
+			told = append(told, subject{"inference", ns, metaOf(obj).GetLabels()[isvcLabel]})
+		}
 	case services:
 		err = found(docBacked, ns+"/"+name+"/", "route", true)
 	case gateways:
 		err = found(docParent, ns+"/"+name+"/", "route", true)
-	case gatewayClasses, referenceGrants:
-		id, controller := gateways, "gateway"
-		if r.id() == referenceGrants {
-			id, controller = httpRoutes, "route"
-		}
-		keys, keysErr := w.tx.Keys(docObject+id, "", "", 0)
-		err = keysErr
-		for _, k := range keys {
-			n, m := splitKey(k)
-			told = append(told, subject{controller, n, m})
-		}
+	case gatewayClasses:
+		err = found(docObject+gateways, "", "gateway", true)
+	case referenceGrants:
+		err = found(docObject+httpRoutes, "", "route", true)
 	case httpRoutes:
-		keys, keysErr := w.tx.Keys(docObject+securityPolicy, ns+"/", "", 0)
-		err = keysErr
-		for _, k := range keys {
-			_, m := splitKey(k)
-			told = append(told, subject{"policy", ns, m})
-		}
+		err = found(docObject+securityPolicy, ns+"/", "policy", false)
+	case "issuers.cert-manager.io", "clusterissuers.cert-manager.io":
+		err = found(docObject+certificates, "", "certificate", true)
+	case runtimes, clusterRuntimes:
+		err = found(docObject+inference, "", "inference", true)
 	}
 	return told, err
 }

@@ -26,6 +26,8 @@ type Options struct {
 	Store *state.Store
 	Now   func() time.Time
 	Speed float64 // 1: five minutes on the platform are a second; more is faster
+	// History is how many writes a watch can go back; 0 is 1000.
+	History int
 	// Keys lists what is below a prefix in S3, and Artifact opens an object. Nil
 	// leaves artifacts unchecked.
 	Keys     func(bucket, prefix string) ([]string, error)
@@ -68,6 +70,9 @@ const defaultVersion = "v1.34.4"
 func New(o Options) (*Service, error) {
 	if o.Speed <= 0 {
 		o.Speed = 1
+	}
+	if o.History <= 0 {
+		o.History = 1000
 	}
 	s := &Service{o: o}
 	data, err := os.ReadFile(filepath.Join(o.Dir, "kubernetes.json"))

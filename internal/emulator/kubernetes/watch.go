@@ -145,7 +145,7 @@ func (w *watcher) news() error {
 		if _, err := world.tx.Get("counter", versions, &latest); err != nil {
 			return err
 		}
-		if expired = latest-w.version > keptEvents; expired {
+		if expired = latest-w.version > w.o.History; expired {
 			return nil
 		}
 		for v := w.version + 1; v <= latest; v++ {
@@ -162,7 +162,7 @@ func (w *watcher) news() error {
 		return err
 	}
 	if expired {
-		gone := apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", w.version, latest-keptEvents)).Status()
+		gone := apierrors.NewResourceExpired(fmt.Sprintf("too old resource version: %d (%d)", w.version, latest-w.o.History)).Status()
 		gone.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
 		data, _ := json.Marshal(gone) // plain data
 		_ = w.write("ERROR", data)

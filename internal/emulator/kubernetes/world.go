@@ -57,7 +57,7 @@ const (
 	docPod    = "k8s-pod"    // what the kubelet knows, by UID
 	docFate   = "k8s-fate"   // of a workload's pods, by UID
 	docBegan  = "k8s-began"  // when a rollout made progress, by UID
-	docServed = "k8s-served" // requests answered, by pod or by deployment
+	docServed = "k8s-served" // requests answered, by the UID of a deployment
 	docDoomed = "k8s-doomed" // InferenceServices whose next pods fail, by UID
 
 	versions = "k8s" // the counter of resource versions
@@ -152,9 +152,6 @@ type event struct {
 	Fields   map[string]string `json:"fields,omitempty"` // before; of a change
 }
 
-// keptEvents is how far back a watch can begin, in writes.
-const keptEvents = 2000
-
 // put writes an object as its next version. old is what was there, nil if nothing.
 func (w *world) put(r *resource, old, obj runtime.Object) error {
 	kind := "ADDED"
@@ -192,7 +189,7 @@ func (w *world) store(r *resource, kind string, old, obj runtime.Object) error {
 	if err := w.tx.Put(docEvent, eventKey(version), e); err != nil {
 		return err
 	}
-	if err := w.tx.Delete(docEvent, eventKey(version-keptEvents)); err != nil {
+	if err := w.tx.Delete(docEvent, eventKey(version-w.o.History)); err != nil {
 		return err
 	}
 	w.wrote = true

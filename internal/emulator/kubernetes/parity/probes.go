@@ -3,7 +3,10 @@
 
 package parity
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // probes are the questions.
 var probes = slices.Concat(applyProbes, metaProbes, podProbes, workloadProbes, serviceProbes, policyProbes, customProbes, deleteProbes)
@@ -68,6 +71,9 @@ var applyProbes = []Probe{
 	after("scale takes the replicas over", Request{"MERGE deployments/$/scale?fieldManager=scaler", "spec: {replicas: 1}"}, Request{"APPLY deployments/$", deployment}, Request{"SETTLED deployments/$", ""}),
 	after("who owns replicas after a scale", Request{"GET deployments/$", ""}, Request{"APPLY deployments/$", noReplicas}, Request{"MERGE deployments/$/scale?fieldManager=scaler", "spec: {replicas: 0}"}, Request{"SETTLED deployments/$", ""}),
 	after("replicas that scale set", Request{"APPLY deployments/$", deployment}, Request{"APPLY deployments/$", noReplicas}, Request{"MERGE deployments/$/scale?fieldManager=scaler", "spec: {replicas: 2}"}),
+	after("replicas of nobody that scale set", Request{"APPLY deployments/$", more}, Request{"APPLY deployments/$", noReplicas}, Request{"MERGE deployments/$/scale?fieldManager=scaler", "spec: {replicas: 2}"}),
+	after("replicas that scale took", Request{"APPLY deployments/$", more}, Request{"APPLY deployments/$", deployment}, Request{"MERGE deployments/$/scale?fieldManager=scaler", "spec: {replicas: 2}"}),
+	after("replicas that are left to scale", Request{"APPLY deployments/$", noReplicas}, Request{"APPLY deployments/$", deployment}, Request{"MERGE deployments/$/scale?fieldManager=scaler", "spec: {replicas: 2}"}, Request{"SETTLED deployments/$", ""}),
 	after("replicas are handed over", Request{"APPLY deployments/$", noReplicas}, Request{"APPLY deployments/$", deployment},
 		Request{"APPLY deployments/$?fieldManager=handover", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: $}\nspec: {replicas: 0}"}),
 	one("scale of nothing", "MERGE deployments/$/scale", "spec: {replicas: 0}"),
@@ -83,6 +89,9 @@ var applyProbes = []Probe{
 	one("a patch of nothing", "MERGE configmaps/$", "data: {a: b}"),
 	after("a patch with a stale version", Request{"MERGE configmaps/$", "metadata: {resourceVersion: '1'}\ndata: {a: b}"}, Request{"APPLY configmaps/$", configMap}),
 }
+
+// more is the deployment with other replicas than anybody else's.
+var more = strings.Replace(deployment, "replicas: 0", "replicas: 3", 1)
 
 const noReplicas = `apiVersion: apps/v1
 kind: Deployment
