@@ -129,10 +129,17 @@ func (r *rollout) adopt() error {
 	delete(annotations, lastKubect)
 	annotations[revision] = next
 	r.replicaNotes(annotations)
-	zero := int32(0)
+	total, first := 0, int32(0)
+	for _, rs := range r.old {
+		total += int(*rs.Spec.Replicas)
+	}
+	if r.d.Spec.Strategy.Type == appsv1.RollingUpdateDeploymentStrategyType {
+		surge, _ := r.bounds()
+		first = int32(min(int(*r.d.Spec.Replicas), max(0, int(*r.d.Spec.Replicas)+surge-total)))
+	}
 	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: r.d.Name + "-" + hash, Namespace: r.d.Namespace, Labels: template.Labels, Annotations: annotations,
 		OwnerReferences: []metav1.OwnerReference{controlledBy("apps/v1", "Deployment", r.d)}},
-		Spec: appsv1.ReplicaSetSpec{Replicas: &zero, MinReadySeconds: r.d.Spec.MinReadySeconds, Selector: selector, Template: *template}}
+		Spec: appsv1.ReplicaSetSpec{Replicas: &first, MinReadySeconds: r.d.Spec.MinReadySeconds, Selector: selector, Template: *template}}
 	made, err := r.create(catalog()[replicaSets], rs, controllerManager)
 	if err != nil {
 		return err
@@ -140,6 +147,11 @@ func (r *rollout) adopt() error {
 	var ok bool
 	if r.current, ok = made.(*appsv1.ReplicaSet); !ok {
 		return fmt.Errorf("%s is no ReplicaSet", rs.Name)
+	}
+	if first > 0 {
+		if err := r.emit(r.d, "Deployment", "deployment-controller", "Normal", "ScalingReplicaSet", fmt.Sprintf("Scaled up replica set %s from 0 to %d", rs.Name, first)); err != nil {
+			return err
+		}
 	}
 	return r.note("NewReplicaSetCreated", fmt.Sprintf("Created new replica set %q", rs.Name), true)
 }

@@ -42,7 +42,7 @@ func (q *request) serveOther() error {
 		case len(parts) == 2 && parts[0] == "apis":
 			return q.group(parts[1])
 		}
-		return q.route()
+		return errNoPage
 	}
 	return nil
 }
@@ -208,7 +208,7 @@ func (q *request) resources(group, of string) error {
 		}
 	}
 	if len(list.APIResources) == 0 {
-		return q.route()
+		return errNoPage
 	}
 	q.answer(http.StatusOK, list)
 	return nil
@@ -223,7 +223,7 @@ func (q *request) group(name string) error {
 			return nil
 		}
 	}
-	return q.route()
+	return errNoPage
 }
 
 // openAPI says where the descriptions are: kubectl looks into them for what can be

@@ -44,11 +44,11 @@ type handler func(q *request) error
 // Name is what a request is called in faults.json and in the list of calls, and which
 // namespace it is about: "kubernetes.patch deployments", "kubernetes.get pods/log".
 func (s *Service) Name(r *http.Request) (name, namespace string) {
+	if s.routed(r) {
+		return "kubernetes.request " + r.Host, ""
+	}
 	q := s.parse(nil, r)
 	if q.res == nil {
-		if s.routed(r) {
-			return "kubernetes.request " + r.Host, ""
-		}
 		return "kubernetes." + strings.ToLower(r.Method) + " " + r.URL.Path, ""
 	}
 	name = "kubernetes." + q.verb + " " + q.res.plural
@@ -64,7 +64,11 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, f *fault.Fault) 
 	w.Header().Set("Audit-Id", randomUUID())
 	q := s.parse(w, r)
 	q.fault = f
-	if err := q.serve(); err != nil {
+	serve := q.serve
+	if s.routed(r) {
+		serve = q.route
+	}
+	if err := serve(); err != nil {
 		q.refuse(err)
 	}
 }
@@ -167,6 +171,9 @@ func (q *request) serve() error {
 	}
 	if q.res.cluster == (q.ns != "") && q.name != "" || q.res.cluster && q.ns != "" {
 		return errNoPage
+	}
+	if q.res.id() == endpoints {
+		q.warn("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
 	}
 	h := verbs[q.sub][q.verb]
 	if h == nil || !q.res.has(q.sub) || q.virtual() && q.verb != "list" && q.verb != "get" {

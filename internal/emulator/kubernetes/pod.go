@@ -118,7 +118,7 @@ func (k *kubelet) end() error {
 
 // schedule puts the pod on a node.
 func (k *kubelet) schedule() (placed bool, err error) {
-	node, reason, err := k.place(k.pod)
+	node, reason, err := k.placeWithClaims(k.pod)
 	if err != nil {
 		return false, err
 	}
@@ -128,7 +128,7 @@ func (k *kubelet) schedule() (placed bool, err error) {
 				return false, err
 			}
 		}
-		if err := k.wait("*", k.subject()); err != nil {
+		if err := k.stuck(k.pod.Namespace, k.subject()); err != nil {
 			return false, err
 		}
 		return false, k.write()

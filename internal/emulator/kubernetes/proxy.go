@@ -18,9 +18,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
-	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
 )
 
 var (
@@ -45,7 +42,8 @@ func proxied(segment string) (scheme, name, port string) {
 
 // proxy hands a request on to a pod, by its own name or behind a service.
 func (q *request) proxy() error {
-	_, name, port := proxied(q.name)
+	scheme, name, port := proxied(q.name)
+	q.http.Header.Del("Authorization") // it is the API server's, and goes no further
 	body, err := io.ReadAll(io.LimitReader(q.http.Body, maxInference))
 	if err != nil {
 		return err
@@ -70,6 +68,13 @@ func (q *request) proxy() error {
 	})
 	if err != nil {
 		return err
+	}
+	switch {
+	case to.guarded && scheme != "https":
+		http.Error(q.w, "Client sent an HTTP request to an HTTPS server.", http.StatusBadRequest)
+		return nil
+	case !to.guarded && to.listens && scheme == "https":
+		return apierrors.NewServiceUnavailable("error trying to reach service: http: server gave HTTP response to HTTPS client")
 	}
 	return q.deliver(to, q.rest, body)
 }
@@ -246,139 +251,4 @@ func (s *Service) evaluate(source string, body []byte) (any, bool) {
 	}
 	defer object.Close()
 	return s.o.Evaluate(keys[i], object, body)
-}
-
-// routed reports whether a request is for the gateway: its host is that of a route.
-func (s *Service) routed(r *http.Request) bool {
-	host, _, _ := strings.Cut(r.Host, ":")
-	if host == "localhost" || strings.HasPrefix(host, "127.") || host == "" {
-		return false
-	}
-	found := false
-	err := s.o.Store.Do(r.Context(), func(tx *state.Tx) error {
-		w := &world{Service: s, tx: tx, now: s.o.Now()}
-		route, err := w.routeFor(host)
-		found = route != nil
-		return err
-	})
-	return err == nil && found
-}
-
-// routeFor is the accepted route of a host name, nil if there is none.
-func (w *world) routeFor(host string) (*unstructured.Unstructured, error) {
-	all, err := list[*unstructured.Unstructured](w, httpRoutes, "")
-	if err != nil {
-		return nil, err
-	}
-	for _, u := range all {
-		names, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "hostnames")
-		if !slices.ContainsFunc(names, func(n string) bool { return covers(n, host) }) {
-			continue
-		}
-		for _, p := range items(u.Object, "status", "parents") {
-			for _, c := range items(p, "conditions") {
-				if text(c, "type") == "Accepted" && text(c, "status") == string(metav1.ConditionTrue) {
-					return u, nil
-				}
-			}
-		}
-	}
-	return nil, nil //nolint:nilnil // no route
-}
-
-// route answers as the gateway does.
-func (q *request) route() error {
-	host, _, _ := strings.Cut(q.http.Host, ":")
-	body, err := io.ReadAll(io.LimitReader(q.http.Body, maxInference))
-	if err != nil {
-		return err
-	}
-	var to *target
-	var shadows []*target
-	err = q.transact(q.http.Context(), func(w *world) error {
-		u, err := w.routeFor(host)
-		if err != nil || u == nil {
-			return err
-		}
-		to, shadows, err = w.balance(u, q.http.URL.Path)
-		return err
-	})
-	if api, ok := errors.AsType[*apierrors.StatusError](err); ok {
-		http.Error(q.w, api.Status().Message, http.StatusServiceUnavailable) // a gateway knows no Status
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if to == nil {
-		return errNoPage
-	}
-	_ = shadows // counted; what they answer is thrown away
-	if at := strings.TrimSuffix(q.http.URL.Path, "/"); at != "" {
-		return q.deliver(to, at, body)
-	}
-	return q.deliver(to, "/", body)
-}
-
-// balance picks the backend whose turn it is, by weight and without runs, and those
-// that get a copy.
-func (w *world) balance(u *unstructured.Unstructured, at string) (to *target, shadows []*target, err error) {
-	rule := ruleFor(u, at)
-	if rule == nil {
-		return nil, nil, nil
-	}
-	all := backendsOfRule(rule)
-	total := int64(0)
-	for _, b := range all {
-		total += b.weight
-	}
-	n, err := w.tx.Next("k8s-route/" + u.GetNamespace() + "/" + u.GetName())
-	if err != nil {
-		return nil, nil, err
-	}
-	if total == 0 {
-		return nil, nil, apierrors.NewServiceUnavailable("no healthy upstream")
-	}
-	spot := (int64(n) * 61 % 100) * total / 100
-	for _, b := range all {
-		ns := orElse(b.ns, u.GetNamespace())
-		switch {
-		case b.mirror >= 0:
-			if int64(n*37%100) < b.mirror {
-				if pod, port, err := w.behind(ns, b.name, fmt.Sprint(b.port)); err == nil {
-					t, err := w.targetOf(pod, port)
-					if err != nil {
-						return nil, nil, err
-					}
-					shadows = append(shadows, t)
-				}
-			}
-		case to == nil && spot < b.weight:
-			pod, port, err := w.behind(ns, b.name, fmt.Sprint(b.port))
-			if err != nil {
-				return nil, nil, err
-			}
-			if to, err = w.targetOf(pod, port); err != nil {
-				return nil, nil, err
-			}
-		}
-		spot -= b.weight
-	}
-	return to, shadows, nil
-}
-
-func ruleFor(u *unstructured.Unstructured, at string) map[string]any {
-	for _, r := range items(u.Object, "spec", "rules") {
-		matches := items(r, "matches")
-		if len(matches) == 0 {
-			return r
-		}
-		for _, m := range matches {
-			value := orElse(text(m, "path", "value"), "/")
-			if text(m, "path", "type") == "Exact" && at == value || text(m, "path", "type") != "Exact" && (value == "/" || at == value || strings.HasPrefix(at, strings.TrimSuffix(value, "/")+"/")) {
-				return r
-			}
-		}
-	}
-	return nil
 }

@@ -107,7 +107,7 @@ func (w *world) react(r *resource, old, obj runtime.Object) error {
 // controllerOf is the controller that looks after a kind.
 var controllerOf = map[string]string{deployments: "deployment", replicaSets: "replicaset", pods: "pod", services: "service", autoscalers: "autoscaler", budgets: "budget",
 	namespaces: "namespace", httpRoutes: "route", gateways: "gateway", gatewayClasses: "gatewayclass", securityPolicy: "policy", clientPolicy: "policy", tlsPolicies: "tlspolicy",
-	inference: "inference", certificates: "certificate"}
+	inference: "inference", certificates: "certificate", claims: "claim"}
 
 func ownerSubject(o *metav1.OwnerReference, ns string) []subject {
 	switch o.Kind {
@@ -194,7 +194,7 @@ func (w *world) selecting(old, obj runtime.Object, ns string) (told []subject, e
 // wakeFor lets those go on that may have waited for just this.
 func (w *world) wakeFor(r *resource, obj runtime.Object, ns string) error {
 	switch r.id() {
-	case secrets, configMaps, serviceAccounts, quotas:
+	case secrets, configMaps, serviceAccounts, quotas, claims:
 		return w.wake(ns)
 	case priorityClasses, runtimeClasses, nodes:
 		return w.wake("*")
@@ -220,7 +220,7 @@ func init() { //nolint:gochecknoinits // the table and the controllers refer to 
 	controllers = map[string]func(w *world, ns, name string) error{
 		"deployment": reconcileDeployment, "replicaset": reconcileReplicaSet, "pod": reconcilePod, "service": reconcileService, "autoscaler": reconcileAutoscaler,
 		"budget": reconcileBudget, "namespace": reconcileNamespace, "gc": collect, "owned": checkOwners, "route": reconcileRoute, "gateway": reconcileGateway,
-		"gatewayclass": reconcileGatewayClass, "policy": reconcilePolicy, "tlspolicy": reconcileTLSPolicy, "inference": reconcileInference, "certificate": reconcileCertificate,
+		"gatewayclass": reconcileGatewayClass, "policy": reconcilePolicy, "tlspolicy": reconcileTLSPolicy, "inference": reconcileInference, "certificate": reconcileCertificate, "claim": reconcileClaim,
 	}
 }
 

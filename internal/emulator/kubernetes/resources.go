@@ -122,6 +122,7 @@ const (
 	services        = "services"
 	serviceAccounts = "serviceaccounts"
 	pods            = "pods"
+	claims          = "persistentvolumeclaims"
 	events          = "events"
 	nodes           = "nodes"
 	endpoints       = "endpoints"

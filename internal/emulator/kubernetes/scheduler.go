@@ -101,6 +101,38 @@ func (w *world) place(pod *corev1.Pod) (*corev1.Node, string, error) {
 	return nil, unschedulable(len(all), hopeless, reasons), nil
 }
 
+// placeWithClaims is place for a pod whose volumes exist.
+func (w *world) placeWithClaims(pod *corev1.Pod) (*corev1.Node, string, error) {
+	for _, v := range pod.Spec.Volumes {
+		if v.PersistentVolumeClaim == nil {
+			continue
+		}
+		name := v.PersistentVolumeClaim.ClaimName
+		if _, found, err := lookup[*corev1.PersistentVolumeClaim](w, claims, pod.Namespace, name); err != nil || found {
+			if err != nil {
+				return nil, "", err
+			}
+			continue
+		}
+		keys, err := w.tx.Keys(docObject+nodes, "", "", 0)
+		of := fmt.Sprintf("0/%d nodes are available", len(keys))
+		return nil, fmt.Sprintf("%s: persistentvolumeclaim %q not found. preemption: %s: %d Preemption is not helpful for scheduling.", of, name, of, len(keys)), err
+	}
+	return w.place(pod)
+}
+
+// reconcileClaim binds a claim: there is always a volume.
+func reconcileClaim(w *world, ns, name string) error {
+	c, found, err := lookup[*corev1.PersistentVolumeClaim](w, claims, ns, name)
+	if err != nil || !found || c.Status.Phase == corev1.ClaimBound {
+		return err
+	}
+	next := c.DeepCopy()
+	next.Spec.VolumeName = "pvc-" + string(c.UID)
+	next.Status = corev1.PersistentVolumeClaimStatus{Phase: corev1.ClaimBound, AccessModes: c.Spec.AccessModes, Capacity: corev1.ResourceList{corev1.ResourceStorage: c.Spec.Resources.Requests[corev1.ResourceStorage]}}
+	return w.put(catalog()[claims], c, next)
+}
+
 func lacking(need, free amounts) (reasons []string) {
 	for _, name := range sortedKeys(need) {
 		if need[name] == 0 || need[name] <= free[name] {

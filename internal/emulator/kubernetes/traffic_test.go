@@ -192,6 +192,12 @@ func TestPoliciesAndCertificates(t *testing.T) {
 	if got := c.accepted(); got != "True Accepted" {
 		t.Errorf("with the keys: %s", got)
 	}
+	c.seconds(100)
+	for key, want := range map[string]int{"": http.StatusUnauthorized, "wrong": http.StatusUnauthorized, "x": http.StatusOK} {
+		if code, _ := c.ask("/predict", "Host", "fraud.example.com", "X-Api-Key", key); code != want {
+			t.Errorf("with the key %q the gateway answers %d, want %d", key, code, want)
+		}
+	}
 	c.mustApply("apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {name: tls}\nspec: {secretName: tls, dnsNames: [fraud.example.com], issuerRef: {name: ca, kind: Issuer}}")
 	c.seconds(60)
 	if got := condition(c.get("Certificate", "tls"), "Ready"); got != "False DoesNotExist" {
@@ -293,4 +299,49 @@ func TestInferenceServiceIsRefused(t *testing.T) {
 	d := c.get("Deployment", "fraud-predictor")
 	want(t, d, "spec.template.spec.containers.0.image=triton:1", "spec.template.spec.containers.0.args=[--port=8080 --more]", "spec.template.spec.initContainers.0.args.0=s3://b/k/",
 		"spec.template.spec.containers.0.readinessProbe.tcpSocket.port=8080", "status.availableReplicas=1")
+}
+
+// What stands guard in front of a model speaks TLS, and wants a token of the cluster.
+func TestGuardedModel(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.mustApply(`
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: server, image: "server:1", ports: [{name: http, containerPort: 8080, protocol: TCP}]}
+      - {name: auth, image: "proxy:1", ports: [{name: serving, containerPort: 8443, protocol: TCP}]}
+`)
+	c.mustApply(strings.Replace(webService, "port: 80", "port: 443", 1))
+	c.seconds(100)
+	pod := c.list("Pod", "app=web")[0].GetName()
+	const services = "/api/v1/namespaces/ml/services/"
+	for path, want := range map[string]int{services + "http:web:443/proxy/p": http.StatusBadRequest, services + "https:web:443/proxy/p": http.StatusUnauthorized,
+		"/api/v1/namespaces/ml/pods/http:" + pod + ":8080/proxy/p": http.StatusOK, "/api/v1/namespaces/ml/pods/https:" + pod + ":8080/proxy/p": http.StatusServiceUnavailable} {
+		// The API server keeps the caller's token to itself.
+		if code, answer := c.ask(path, "Authorization", "Bearer rehearsal.ml.default.x"); code != want {
+			t.Errorf("%s answers %d %v, want %d", path, code, answer, want)
+		}
+	}
+	if err := c.service.EnsureGateway(t.Context(), "infra", "gw"); err != nil {
+		t.Fatal(err)
+	}
+	c.mustApply(routeOf("backendRefs: [{name: web, port: 443}]"))
+	c.seconds(5)
+	token := c.request(t.Context(), http.MethodPost, "/api/v1/namespaces/ml/serviceaccounts/default/token", `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"audiences":["fraud.ml"]}}`)
+	var got struct{ Status struct{ Token string } }
+	if err := json.NewDecoder(token.Body).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	for bearer, want := range map[string]int{"": http.StatusUnauthorized, "wrong": http.StatusUnauthorized, got.Status.Token: http.StatusOK} {
+		if code, _ := c.ask("/predict", "Host", "fraud.example.com", "Authorization", "Bearer "+bearer); code != want {
+			t.Errorf("with the token %q the gateway answers %d, want %d", bearer, code, want)
+		}
+	}
 }

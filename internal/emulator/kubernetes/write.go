@@ -221,7 +221,7 @@ func undeletable(r *resource, obj runtime.Object) error {
 }
 
 // returnsDeleted are the resources that answer a DELETE with the object.
-var returnsDeleted = map[string]bool{pods: true, services: true, serviceAccounts: true, quotas: true, "persistentvolumeclaims": true}
+var returnsDeleted = map[string]bool{pods: true, services: true, serviceAccounts: true, quotas: true, claims: true}
 
 func (q *request) respondStatus(status metav1.Status) error {
 	status.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
