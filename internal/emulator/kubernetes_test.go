@@ -111,22 +111,45 @@ func TestKubernetesPage(t *testing.T) {
 	}
 }
 
-// A model that is not where the container is told to fetch it fails to start.
+// A model that is not where the container is told to fetch it, or that is another one,
+// fails to start.
 func TestKubernetesModelIsFetched(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
 	ctx := t.Context()
 	client := a.cluster()
-	_ = must(client.Resource(deployments).Namespace("default").Apply(ctx, "fraud-main", deployment("server:1"), metav1.ApplyOptions{FieldManager: "test"}))(t)
-	a.minutes(1)
-	pods := must(client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace("default").List(ctx, metav1.ListOptions{}))(t)
-	statuses, _, _ := unstructured.NestedSlice(pods.Items[0].Object, "status", "initContainerStatuses")
-	if len(statuses) != 1 {
-		t.Fatalf("got %v", pods.Items[0].Object["status"])
+	c := client.Resource(deployments).Namespace("default")
+	sums := configMap("sums")
+	sums.Object["data"] = map[string]any{"SHA256SUMS": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae  model.onnx\n"}
+	_ = must(client.Resource(configMaps).Namespace("default").Apply(ctx, "sums", sums, metav1.ApplyOptions{FieldManager: "test"}))(t)
+	d := deployment("server:1")
+	pod, _, _ := unstructured.NestedMap(d.Object, "spec", "template", "spec")
+	inits := pod["initContainers"].([]any)
+	pod["initContainers"] = append(inits, map[string]any{"name": "verify", "image": "i", "command": []any{"sh", "-ec", "cd /mnt/models && sha256sum -c --quiet /etc/ml/SHA256SUMS"},
+		"volumeMounts": []any{map[string]any{"name": "sums", "mountPath": "/etc/ml"}}})
+	pod["volumes"] = []any{map[string]any{"name": "sums", "configMap": map[string]any{"name": "sums"}}}
+	must("", unstructured.SetNestedMap(d.Object, pod, "spec", "template", "spec"))(t)
+	_ = must(c.Apply(ctx, "fraud-main", d, metav1.ApplyOptions{FieldManager: "test"}))(t)
+	// ended is how the n-th container before the others has ended, "" if it has not.
+	ended := func(n int) string {
+		pods := must(client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace("default").List(ctx, metav1.ListOptions{}))(t)
+		statuses, _, _ := unstructured.NestedSlice(pods.Items[0].Object, "status", "initContainerStatuses")
+		message, _, _ := unstructured.NestedString(statuses[n].(map[string]any), "lastState", "terminated", "message")
+		return message
 	}
-	ended, _, _ := unstructured.NestedString(statuses[0].(map[string]any), "lastState", "terminated", "message")
-	if !strings.Contains(ended, "No model found in s3://models/fraud/") {
-		t.Errorf("the container ended with %q", ended)
+	a.minutes(1)
+	if got := ended(0); !strings.Contains(got, "No model found in s3://models/fraud/") {
+		t.Errorf("without a model the container ends with %q", got)
+	}
+	a.put("models", "fraud/model.onnx", "bar")
+	a.minutes(2)
+	if got := ended(1); got != "model.onnx: FAILED\nsha256sum: WARNING: 1 computed checksum did NOT match" {
+		t.Errorf("with another model the container ends with %q", got)
+	}
+	a.put("models", "fraud/model.onnx", "foo")
+	a.minutes(10)
+	if got, _, _ := unstructured.NestedInt64(must(c.Get(ctx, "fraud-main", metav1.GetOptions{}))(t).Object, "status", "availableReplicas"); got != 1 {
+		t.Errorf("with the model %d are available", got)
 	}
 }
 

@@ -42,9 +42,18 @@ func (q *request) serveOther() error {
 		case len(parts) == 2 && parts[0] == "apis":
 			return q.group(parts[1])
 		}
-		return errNoPage
+		return q.unknown(parts)
 	}
 	return nil
+}
+
+// unknown answers a path that leads nowhere: a group that is built in knows that it
+// lacks the resource, and any other is not even there.
+func (q *request) unknown(parts []string) error {
+	if len(parts) > 1 && (parts[0] == "api" || parts[0] == "apis" && slices.ContainsFunc(builtin, func(r *resource) bool { return r.group == parts[1] })) {
+		return errNoResource()
+	}
+	return errNoPage
 }
 
 func (q *request) versionInfo() version.Info {
@@ -208,7 +217,7 @@ func (q *request) resources(group, of string) error {
 		}
 	}
 	if len(list.APIResources) == 0 {
-		return errNoPage
+		return q.unknown([]string{"apis", group})
 	}
 	q.answer(http.StatusOK, list)
 	return nil

@@ -220,14 +220,19 @@ func (r *resource) has(sub string) bool {
 	return false
 }
 
+// errNoResource is what built-in groups answer for what they do not have.
+func errNoResource() error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Details: &metav1.StatusDetails{},
+		Message: "the server could not find the requested resource"}}
+}
+
 // unserved says that a resource or subresource has no such method.
 func (q *request) unserved() error {
 	if !q.res.has(q.sub) {
 		if q.res.crd != nil {
 			return errNoPage
 		}
-		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: http.StatusNotFound, Reason: metav1.StatusReasonNotFound, Details: &metav1.StatusDetails{},
-			Message: "the server could not find the requested resource"}}
+		return errNoResource()
 	}
 	return apierrors.NewMethodNotSupported(q.res.gr(), q.verb)
 }

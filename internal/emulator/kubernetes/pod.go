@@ -4,9 +4,7 @@
 package kubernetes
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +30,7 @@ type podLife struct {
 	Mode    string    // of a scripted failure, "" if none
 	Message string
 	IP      string
+	Checked bool // what runs before the containers has nothing to complain of
 }
 
 // kubelet is a pod while its node looks after it.
@@ -187,15 +186,18 @@ func (k *kubelet) run() error {
 		k.initializing()
 		return k.after(startsAfter)
 	}
-	if reason := k.unfetchable(); reason != "" {
-		return k.crash(k.pod.Spec.InitContainers, &s.InitContainerStatuses, reason)
+	if at, reason, err := k.prepare(); err != nil || reason != "" {
+		if err != nil {
+			return err
+		}
+		return k.crash(k.pod.Spec.InitContainers, at, &s.InitContainerStatuses, reason)
 	}
 	k.initialized()
 	switch k.life.Mode {
 	case fateImage:
 		return k.unpullable()
 	case fateCrash:
-		return k.crash(k.pod.Spec.Containers, &s.ContainerStatuses, orElse(k.life.Message, "the process ended with an error"))
+		return k.crash(k.pod.Spec.Containers, 0, &s.ContainerStatuses, orElse(k.life.Message, "the process ended with an error"))
 	}
 	s.Phase = corev1.PodRunning
 	if k.life.Mode == fateUnready || !k.passed(readyAfter) {
@@ -295,35 +297,19 @@ func (k *kubelet) initialized() {
 	k.set(corev1.PodInitialized, corev1.ConditionTrue, "", "")
 }
 
-// crash shows containers of which the first ends as often as it is started.
-func (k *kubelet) crash(all []corev1.Container, statuses *[]corev1.ContainerStatus, message string) error {
+// crash shows containers of which one ends as often as it is started.
+func (k *kubelet) crash(all []corev1.Container, at int, statuses *[]corev1.ContainerStatus, message string) error {
 	started := startsAfter
 	crashes := 0
 	for back := 10 * time.Second; crashes <= mostCrashes && k.passed(started+crashAfter); back = min(2*back, 5*time.Minute) {
 		crashes++
 		started += crashAfter + back
 	}
-	k.pod.Status.Phase = corev1.PodRunning
-	if statuses == &k.pod.Status.InitContainerStatuses {
-		k.pod.Status.Phase = corev1.PodPending
-		k.pod.Status.ContainerStatuses = k.waiting(k.pod.Spec.Containers, "PodInitializing")
-		k.set(corev1.PodInitialized, corev1.ConditionFalse, "ContainersNotInitialized", fmt.Sprintf("containers with incomplete status: [%s]", all[0].Name))
-	}
-	k.conditions(false)
-	found := k.waiting(all, "PodInitializing")
-	if statuses == &k.pod.Status.ContainerStatuses {
-		found = nil
-		for i := range all {
-			c := k.container(&all[i])
-			c.State.Running = &corev1.ContainerStateRunning{StartedAt: k.time(k.life.Begun.Add(k.scaled(startsAfter)))}
-			found = append(found, c)
-		}
-	}
-	first := k.container(&all[0])
+	found := k.around(all, at, statuses == &k.pod.Status.InitContainerStatuses)
+	first := k.container(&all[at])
 	if crashes == 0 {
 		first.State.Running = &corev1.ContainerStateRunning{StartedAt: k.time(k.life.Begun.Add(k.scaled(startsAfter)))}
-		found[0], *statuses = first, found
-		*statuses = found
+		found[at], *statuses = first, found
 		return k.after(startsAfter + crashAfter)
 	}
 	ended := &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error", Message: message, StartedAt: k.stamp(), FinishedAt: k.stamp(), ContainerID: first.ContainerID}
@@ -338,8 +324,7 @@ func (k *kubelet) crash(all []corev1.Container, statuses *[]corev1.ContainerStat
 		first.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: fmt.Sprintf("back-off restarting failed container=%s pod=%s_%s(%s)", first.Name, k.pod.Name, k.pod.Namespace, k.pod.UID)}
 	}
 	first.LastTerminationState.Terminated = ended
-	found[0], *statuses = first, found
-	*statuses = found
+	found[at], *statuses = first, found
 	if err := k.emit(k.pod, "Pod", "kubelet", "Warning", "BackOff", fmt.Sprintf("Back-off restarting failed container %s in pod %s_%s(%s)", first.Name, k.pod.Name, k.pod.Namespace, k.pod.UID)); err != nil || crashes > mostCrashes {
 		return err
 	}
@@ -347,6 +332,28 @@ func (k *kubelet) crash(all []corev1.Container, statuses *[]corev1.ContainerStat
 		return k.after(started)
 	}
 	return k.after(started + crashAfter)
+}
+
+// around shows the containers beside one that crashes.
+func (k *kubelet) around(all []corev1.Container, at int, isInit bool) []corev1.ContainerStatus {
+	defer k.conditions(false)
+	if !isInit {
+		k.pod.Status.Phase = corev1.PodRunning
+		var found []corev1.ContainerStatus
+		for i := range all {
+			c := k.container(&all[i])
+			c.State.Running = &corev1.ContainerStateRunning{StartedAt: k.time(k.life.Begun.Add(k.scaled(startsAfter)))}
+			found = append(found, c)
+		}
+		return found
+	}
+	k.initialized()
+	found := k.waiting(all, "PodInitializing")
+	copy(found[:at], k.pod.Status.InitContainerStatuses)
+	k.pod.Status.Phase = corev1.PodPending
+	k.pod.Status.ContainerStatuses = k.waiting(k.pod.Spec.Containers, "PodInitializing")
+	k.set(corev1.PodInitialized, corev1.ConditionFalse, "ContainersNotInitialized", fmt.Sprintf("containers with incomplete status: [%s]", all[at].Name))
+	return found
 }
 
 func lastEnd(all []corev1.ContainerStatus, name string) *corev1.ContainerStateTerminated {
@@ -391,34 +398,4 @@ func (k *kubelet) unpullable() error {
 // unhealthy says that a probe does not pass.
 func (k *kubelet) unhealthy() error {
 	return k.emit(k.pod, "Pod", "kubelet", "Warning", "Unhealthy", "Readiness probe failed: "+orElse(k.life.Message, "HTTP probe failed with statuscode: 503"))
-}
-
-// unfetchable says why the container that fetches the model fails, "" if it does not.
-func (k *kubelet) unfetchable() string {
-	source := fetched(k.pod)
-	bucket, prefix, ok := strings.Cut(strings.TrimPrefix(source, "s3://"), "/")
-	if !strings.HasPrefix(source, "s3://") || !ok || k.o.Keys == nil {
-		return ""
-	}
-	keys, err := k.o.Keys(bucket, prefix)
-	if err == nil && len(keys) == 0 {
-		err = errors.New("no objects")
-	}
-	if err != nil {
-		return fmt.Sprintf("RuntimeError: Failed to fetch model. No model found in %s.", source)
-	}
-	return ""
-}
-
-// fetched is where a pod's model comes from: what the storage initializer is told.
-func fetched(pod *corev1.Pod) string {
-	for _, c := range pod.Spec.InitContainers {
-		if c.Name != "fetch" && c.Name != "storage-initializer" {
-			continue
-		}
-		if i := slices.IndexFunc(c.Args, func(a string) bool { return strings.Contains(a, "://") }); i >= 0 {
-			return c.Args[i]
-		}
-	}
-	return ""
 }

@@ -54,8 +54,7 @@ func (q *request) filter() (f filter, err error) {
 		if _, ok := known[r.Field]; !ok && len(known) <= 2 {
 			return f, apierrors.NewBadRequest(fmt.Sprintf("%q is not a known field selector: only \"metadata.name\", \"metadata.namespace\"", r.Field))
 		} else if !ok {
-			return f, apierrors.NewBadRequest(fmt.Sprintf("Unable to find %q that match label selector %q, field selector %q: field label not supported: %s",
-				q.res.gvk().GroupVersion().WithResource(q.res.plural), q.query.Get("labelSelector"), q.query.Get("fieldSelector"), r.Field))
+			return f, apierrors.NewBadRequest("field label not supported: " + r.Field)
 		}
 	}
 	if q.name != "" {
@@ -120,6 +119,9 @@ func listObjects(q *request) error {
 		if _, err := w.tx.Get("counter", versions, &version); err != nil {
 			return err
 		}
+		if at, err := strconv.Atoi(q.query.Get("resourceVersion")); err == nil && at > version {
+			return tooLarge(at, version)
+		}
 		prefix := ""
 		if q.ns != "" {
 			prefix = q.ns + "/"
@@ -154,6 +156,13 @@ func listObjects(q *request) error {
 	return q.respondList(meta, items)
 }
 
+// tooLarge is a version that the server has not come to.
+func tooLarge(asked, current int) error {
+	refusal := apierrors.NewTimeoutError(fmt.Sprintf("Too large resource version: %d, current: %d", asked, current), 1)
+	refusal.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: metav1.CauseTypeResourceVersionTooLarge, Message: "Too large resource version"}}
+	return refusal
+}
+
 func (q *request) selected(f filter, data []byte) (bool, error) {
 	if f.labels.Empty() && f.fields.Empty() {
 		return true, nil
@@ -175,9 +184,11 @@ func (q *request) selected(f filter, data []byte) (bool, error) {
 // page is how many items are wanted, and after which.
 func (q *request) page() (limit int, after string, err error) {
 	if l := q.query.Get("limit"); l != "" {
-		if limit, err = strconv.Atoi(l); err != nil {
+		n, err := strconv.ParseInt(l, 10, 64)
+		if err != nil {
 			return 0, "", apierrors.NewBadRequest(err.Error())
 		}
+		limit = int(n)
 	}
 	if token := q.query.Get("continue"); token != "" {
 		text, err := base64.RawURLEncoding.DecodeString(token)

@@ -36,6 +36,7 @@ var (
 	stamps   = regexp.MustCompile(`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z`)
 	patches  = regexp.MustCompile(`"\{.*\}": json:`) // the whole object, as each server writes it
 	records  = regexp.MustCompile(`in record \(\d+\)`)
+	currents = regexp.MustCompile(`current: \d+`)
 	goValues = regexp.MustCompile(`v1\.[A-Za-z]+\{.*\}`) // how Go prints a value that is not allowed
 )
 
@@ -44,6 +45,7 @@ func (r *runner) normal(s string) string {
 	s = uids.ReplaceAllString(s, "UID")
 	s = stamps.ReplaceAllString(s, "TIME")
 	s = patches.ReplaceAllString(s, "PATCH: json:")
+	s = currents.ReplaceAllString(s, "current: N")
 	s = records.ReplaceAllString(s, "in record (N)")
 	s = goValues.ReplaceAllString(s, "VALUE")
 	s = strings.ReplaceAll(s, r.ns, "NS")

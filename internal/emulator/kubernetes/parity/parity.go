@@ -161,7 +161,7 @@ var verbs = map[string][2]string{"GET": {http.MethodGet, ""}, "POST": {http.Meth
 var groups = map[string]string{"deployments": "/apis/apps/v1", "replicasets": "/apis/apps/v1", "horizontalpodautoscalers": "/apis/autoscaling/v2", "poddisruptionbudgets": "/apis/policy/v1",
 	"networkpolicies": "/apis/networking.k8s.io/v1", "roles": "/apis/rbac.authorization.k8s.io/v1", "rolebindings": "/apis/rbac.authorization.k8s.io/v1", "httproutes": "/apis/gateway.networking.k8s.io/v1",
 	"gateways": "/apis/gateway.networking.k8s.io/v1", "backendtlspolicies": "/apis/gateway.networking.k8s.io/v1", "inferenceservices": "/apis/serving.kserve.io/v1beta1",
-	"securitypolicies": "/apis/gateway.envoyproxy.io/v1alpha1", "certificates": "/apis/cert-manager.io/v1", "nothings": "/apis/nothing.example/v1"}
+	"securitypolicies": "/apis/gateway.envoyproxy.io/v1alpha1", "certificates": "/apis/cert-manager.io/v1", "httproots": "/apis/gateway.networking.k8s.io/v1", "nothings": "/apis/nothing.example/v1"}
 
 // do makes one request. GONE, MADE and SETTLED wait until an object is gone, or there, or
 // until its controller has seen it.
