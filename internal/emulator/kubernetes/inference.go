@@ -4,11 +4,8 @@
 package kubernetes
 
 import (
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -24,6 +21,7 @@ const (
 	isvcFinalizer = "inferenceservice.finalizers"
 	isvcLabel     = "serving.kserve.io/inferenceservice"
 	annotationOf  = "serving.kserve.io/"
+	defaultPort   = 8080
 )
 
 // kserve is how KServe's controller writes; its status too.
@@ -138,138 +136,11 @@ func (s *service) invalid(reason, problem string) error {
 	return s.report(inference, s.u, status, kserveStatus)
 }
 
-// podSpec is the pod that serves: the predictor's own, or the runtime's with the
-// model's container laid over it.
-func (s *service) podSpec() (spec *corev1.PodSpec, reason, problem string, err error) {
-	predictor := nested(s.u.Object, "spec", "predictor")
-	spec = &corev1.PodSpec{}
-	if problem := problemOf(convert(predictor, spec)); problem != "" {
-		return nil, "InvalidPredictorSpec", problem, nil
-	}
-	model := nested(predictor, "model")
-	if model == nil {
-		return spec, "", "", nil
-	}
-	var server corev1.Container
-	if problem := problemOf(convert(model, &server)); problem != "" {
-		return nil, "InvalidPredictorSpec", problem, nil
-	}
-	server.Name = "kserve-container"
-	base, reason, problem, err := s.runtime(model)
-	if err != nil || problem != "" {
-		return nil, reason, problem, err
-	}
-	merged := lay(base, server)
-	var others []corev1.Container
-	for _, c := range spec.Containers {
-		if c.Name != merged.Name {
-			others = append(others, c)
-		}
-	}
-	spec.Containers = append([]corev1.Container{merged}, others...)
-	if uri := text(model, "storageUri"); uri != "" {
-		s.initialize(spec, uri)
-	}
-	return spec, "", "", nil
-}
+// keptBack are the annotations that KServe does not hand on.
+var keptBack = []string{"autoscaling.knative.dev/min-scale", "autoscaling.knative.dev/max-scale", "internal.serving.kserve.io/storage-initializer-sourceuri", lastKubect, "modelFormat"}
 
-// problemOf is what an error says: of what is told in a status and fails nothing here.
-func problemOf(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
-func convert(from map[string]any, to any) error {
-	data, err := json.Marshal(from)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(data, to)
-}
-
-// runtime finds the container of the serving runtime that a model names, or of one
-// that supports its format.
-func (s *service) runtime(model map[string]any) (c corev1.Container, reason, problem string, err error) {
-	wanted, format := text(model, "runtime"), text(model, "modelFormat", "name")
-	var all []*unstructured.Unstructured
-	for _, from := range []struct{ id, ns string }{{runtimes, s.u.GetNamespace()}, {clusterRuntimes, ""}} {
-		found, err := list[*unstructured.Unstructured](s.world, from.id, from.ns)
-		if err != nil {
-			return c, "", "", err
-		}
-		all = append(all, found...)
-	}
-	for _, r := range all {
-		if wanted != "" && r.GetName() != wanted {
-			continue
-		}
-		supported := slices.ContainsFunc(items(r.Object, "spec", "supportedModelFormats"), func(f map[string]any) bool { return text(f, "name") == format })
-		if disabled, _, _ := unstructured.NestedBool(r.Object, "spec", "disabled"); disabled && wanted != "" {
-			return c, "RuntimeDisabled", fmt.Sprintf("Specified runtime %s is disabled", wanted), nil
-		}
-		if !supported {
-			if wanted != "" {
-				return c, "NoSupportingRuntime", fmt.Sprintf("Specified runtime %s does not support specified framework/version", wanted), nil
-			}
-			continue
-		}
-		containers := items(r.Object, "spec", "containers")
-		if len(containers) == 0 {
-			continue
-		}
-		err := convert(containers[0], &c)
-		return c, "", "", err
-	}
-	if wanted != "" && text(model, "image") == "" {
-		return c, "RuntimeNotRecognized", "Waiting for runtime to become available", nil
-	}
-	if text(model, "image") == "" {
-		return c, "NoSupportingRuntime", "No runtime found to support predictor with model type: {" + format + " <nil>}", nil
-	}
-	return c, "", "", nil
-}
-
-// lay puts the model's container over the runtime's: arguments follow each other.
-func lay(base, over corev1.Container) corev1.Container {
-	out := over
-	fallbackTo(&out.Image, base.Image)
-	if len(out.Command) == 0 {
-		out.Command = base.Command
-	}
-	out.Args = append(slices.Clone(base.Args), over.Args...)
-	for _, e := range base.Env {
-		if !slices.ContainsFunc(out.Env, func(o corev1.EnvVar) bool { return o.Name == e.Name }) {
-			out.Env = append(out.Env, e)
-		}
-	}
-	if len(out.Ports) == 0 {
-		out.Ports = base.Ports
-	}
-	if out.ReadinessProbe == nil {
-		out.ReadinessProbe = base.ReadinessProbe
-	}
-	if out.SecurityContext == nil {
-		out.SecurityContext = base.SecurityContext
-	}
-	if out.Resources.Limits == nil && out.Resources.Requests == nil {
-		out.Resources = base.Resources
-	}
-	return out
-}
-
-// initialize is what KServe's pod webhook adds: the container that fetches the model.
-func (s *service) initialize(spec *corev1.PodSpec, uri string) {
-	const volume = "kserve-provision-location"
-	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: volume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
-	spec.InitContainers = append(spec.InitContainers, corev1.Container{Name: "storage-initializer", Image: "kserve/storage-initializer:v0.17.0", Args: []string{uri, "/mnt/models"},
-		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError, VolumeMounts: []corev1.VolumeMount{{Name: volume, MountPath: "/mnt/models"}}})
-	c := &spec.Containers[0]
-	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: volume, MountPath: "/mnt/models", ReadOnly: true})
-}
-
-// passedOn are the annotations that KServe hands on to what it makes.
+// passedOn are the labels and annotations that KServe hands on to what it makes: pods too,
+// so that a changed label restarts them.
 func (s *service) passedOn() (labels, annotations map[string]string) {
 	labels, annotations = map[string]string{}, map[string]string{}
 	for _, m := range []map[string]any{nested(s.u.Object, "metadata"), nested(s.u.Object, "spec", "predictor")} {
@@ -278,10 +149,8 @@ func (s *service) passedOn() (labels, annotations map[string]string) {
 		a, _, _ := unstructured.NestedStringMap(m, "annotations")
 		maps.Copy(annotations, a)
 	}
-	for name := range annotations {
-		if name == lastKubect || strings.HasPrefix(name, annotationOf+"storage-initializer") {
-			delete(annotations, name)
-		}
+	for _, name := range keptBack {
+		delete(annotations, name)
 	}
 	labels["app"] = "isvc." + s.child()
 	labels[isvcLabel], labels["component"] = s.u.GetName(), "predictor"
@@ -301,10 +170,7 @@ func (s *service) class() string {
 func (s *service) applyDeployment(spec *corev1.PodSpec) error {
 	predictor := nested(s.u.Object, "spec", "predictor")
 	labels, annotations := s.passedOn()
-	if len(spec.Containers) > 0 && spec.Containers[0].ReadinessProbe == nil && len(spec.Containers[0].Ports) > 0 {
-		spec.Containers[0].ReadinessProbe = &corev1.Probe{TimeoutSeconds: 1, PeriodSeconds: 10, SuccessThreshold: 1, FailureThreshold: 3,
-			ProbeHandler: corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(spec.Containers[0].Ports[0].ContainerPort)}}}
-	}
+	defaultServer(spec)
 	d := &appsv1.Deployment{ObjectMeta: s.meta(), Spec: appsv1.DeploymentSpec{Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app": labels["app"]}},
 		Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels, Annotations: annotations}, Spec: *spec}}}
 	if strategy := nested(predictor, "deploymentStrategy"); strategy != nil {
@@ -379,14 +245,16 @@ func (s *service) applyService() error {
 	if s.deployment == nil {
 		return nil
 	}
-	target := intstr.FromInt32(8080)
-	name := "http"
-	if ports := s.deployment.Spec.Template.Spec.Containers[0].Ports; len(ports) > 0 {
-		target = intstr.FromInt32(ports[0].ContainerPort)
-		name = orElse(ports[0].Name, s.child())
+	ports := []corev1.ServicePort{{Name: s.child(), Port: 80, TargetPort: intstr.FromInt32(defaultPort), Protocol: corev1.ProtocolTCP}}
+	for i, p := range s.deployment.Spec.Template.Spec.Containers[0].Ports {
+		port := corev1.ServicePort{Name: p.Name, Port: p.ContainerPort, TargetPort: intstr.FromInt32(p.ContainerPort), Protocol: p.Protocol}
+		if i == 0 {
+			port.Port = 80
+			ports = nil
+		}
+		ports = append(ports, port)
 	}
-	svc := &corev1.Service{ObjectMeta: s.meta(), Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "isvc." + s.child()},
-		Ports: []corev1.ServicePort{{Name: name, Port: 80, TargetPort: target, Protocol: corev1.ProtocolTCP}}}}
+	svc := &corev1.Service{ObjectMeta: s.meta(), Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "isvc." + s.child()}, Ports: ports}}
 	return s.keepChild(services, svc, func(old runtime.Object) runtime.Object {
 		o, ok := old.DeepCopyObject().(*corev1.Service)
 		if ok {
