@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
@@ -43,8 +44,27 @@ func (w *world) admit(r *resource, old, obj runtime.Object) error {
 		}
 		return nil
 	}
-	if pod, ok := obj.(*corev1.Pod); ok && old == nil {
-		return w.admitPod(r, pod)
+	switch o := obj.(type) {
+	case *corev1.Pod:
+		if old == nil {
+			return w.admitPod(r, o)
+		}
+	case *appsv1.Deployment:
+		return w.warnOf(o.Namespace, &o.Spec.Template.Spec)
+	}
+	return nil
+}
+
+// warnOf tells a client what the standard of the namespace's other label holds against
+// the pods to come.
+func (w *world) warnOf(name string, spec *corev1.PodSpec) error {
+	ns, found, err := lookup[*corev1.Namespace](w, namespaces, "", name)
+	if err != nil || !found {
+		return err
+	}
+	level := ns.Labels["pod-security.kubernetes.io/warn"]
+	if problems := violations(level, spec); len(problems) > 0 {
+		w.warns = append(w.warns, fmt.Sprintf("would violate PodSecurity %q: %s", level+":"+orElse(ns.Labels["pod-security.kubernetes.io/warn-version"], "latest"), strings.Join(problems, ", ")))
 	}
 	return nil
 }
@@ -229,10 +249,7 @@ func (w *world) podSecurity(r *resource, pod *corev1.Pod) error {
 		return err
 	}
 	level := ns.Labels["pod-security.kubernetes.io/enforce"]
-	version := ns.Labels["pod-security.kubernetes.io/enforce-version"]
-	if version == "" {
-		version = "latest"
-	}
+	version := orElse(ns.Labels["pod-security.kubernetes.io/enforce-version"], "latest")
 	problems := violations(level, &pod.Spec)
 	if len(problems) == 0 {
 		return nil

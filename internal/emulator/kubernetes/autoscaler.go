@@ -80,7 +80,7 @@ func (w *world) judge(h *autoscalingv2.HorizontalPodAutoscaler, now, want int32,
 		}
 		set(autoscalingv2.ScalingActive, true, "ValidMetricFound", fmt.Sprintf("the HPA was able to successfully calculate a replica count from %s resource utilization (percentage of request)", resource))
 	default:
-		set(autoscalingv2.ScalingActive, false, "FailedGet"+string(m.Type)+"sMetric", "the HPA was unable to compute the replica count: unable to fetch metrics from custom metrics API: the server could not find the requested resource")
+		set(autoscalingv2.ScalingActive, false, "FailedGet"+string(m.Type)+"Metric", "the HPA was unable to compute the replica count: unable to fetch metrics from custom metrics API: the server could not find the requested resource")
 		return
 	}
 	switch {

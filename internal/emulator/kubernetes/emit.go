@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -53,7 +54,23 @@ func (w *world) event(about runtime.Object, kind, component, level, reason, mess
 		e.Source, e.Count, e.FirstTimestamp, e.LastTimestamp = corev1.EventSource{Component: component}, 1, now, now
 		e.ReportingController = component
 	}
+	if err := w.at(w.now.Add(keptReports), subject{"report", ns, name}); err != nil {
+		return err
+	}
 	return w.put(r, nil, e)
+}
+
+// keptReports is how long an event is kept: as long as on the platform, and not scaled,
+// for whoever reads it is a person.
+const keptReports = time.Hour
+
+// expire removes an event that is old.
+func expire(w *world, ns, name string) error {
+	e, found, err := lookup[*corev1.Event](w, events, ns, name)
+	if err != nil || !found {
+		return err
+	}
+	return w.remove(catalog()[events], e)
 }
 
 func apiVersionOf(obj runtime.Object) string {

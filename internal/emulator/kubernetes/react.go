@@ -220,7 +220,7 @@ func init() { //nolint:gochecknoinits // the table and the controllers refer to 
 	controllers = map[string]func(w *world, ns, name string) error{
 		"deployment": reconcileDeployment, "replicaset": reconcileReplicaSet, "pod": reconcilePod, "service": reconcileService, "autoscaler": reconcileAutoscaler,
 		"budget": reconcileBudget, "namespace": reconcileNamespace, "gc": collect, "owned": checkOwners, "route": reconcileRoute, "gateway": reconcileGateway,
-		"gatewayclass": reconcileGatewayClass, "policy": reconcilePolicy, "tlspolicy": reconcileTLSPolicy, "inference": reconcileInference, "certificate": reconcileCertificate, "claim": reconcileClaim,
+		"gatewayclass": reconcileGatewayClass, "policy": reconcilePolicy, "tlspolicy": reconcileTLSPolicy, "inference": reconcileInference, "certificate": reconcileCertificate, "claim": reconcileClaim, "report": expire,
 	}
 }
 

@@ -168,6 +168,14 @@ func TestQuotaAndPodSecurity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, err = c.of("Namespace").Patch(t.Context(), ns, types.MergePatchType, []byte(`{"metadata":{"labels":{"pod-security.kubernetes.io/warn":"baseline"}}}`), metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := c.request(t.Context(), http.MethodPatch, "/apis/apps/v1/namespaces/ml/deployments/web?fieldManager=x&dryRun=All", `{"spec":{"template":{"spec":{"hostNetwork":true}}}}`, "Content-Type", "application/merge-patch+json")
+	if got := told.Header.Get("Warning"); told.StatusCode != http.StatusOK || got != `299 - "would violate PodSecurity \"baseline:latest\": host namespaces (hostNetwork=true)"` {
+		t.Errorf("a deployment that the standard is against: %s, %s", told.Status, got)
+	}
 	_, err = c.create(probe)
 	refuses(t, "a plan's probe meets the standard", err, http.StatusForbidden, metav1.StatusReasonForbidden, `violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "server" must set securityContext.allowPrivilegeEscalation=false), `+
 		`unrestricted capabilities (container "server" must set securityContext.capabilities.drop=["ALL"]), runAsNonRoot != true (pod or container "server" must set securityContext.runAsNonRoot=true), `+

@@ -28,6 +28,7 @@ type world struct {
 	wrote bool
 	acts  bool      // controllers act, and not a client
 	queue []subject // that controllers look at next
+	warns []string  // what the client is to be told besides
 }
 
 // subject is something that a controller looks at.
@@ -208,8 +209,10 @@ func eventKey(version int) string { return fmt.Sprintf("%012d", version) }
 // remove takes an object away for good.
 func (w *world) remove(r *resource, obj runtime.Object) error {
 	m := metaOf(obj)
-	if err := w.tx.Delete(docPod, string(m.GetUID())); err != nil {
-		return err
+	for _, doc := range []string{docPod, docFate, docBegan, docServed, docDoomed} {
+		if err := w.tx.Delete(doc, string(m.GetUID())); err != nil {
+			return err
+		}
 	}
 	last := obj.DeepCopyObject()
 	err := w.store(r, "DELETED", obj, last)

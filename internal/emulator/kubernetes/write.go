@@ -58,7 +58,15 @@ func createObject(q *request) error {
 }
 
 // write is a transaction whose effect a dry run does not keep.
-func (q *request) write(f func(w *world) error) error { return q.transact(q.http.Context(), f) }
+func (q *request) write(f func(w *world) error) error {
+	return q.transact(q.http.Context(), func(w *world) error {
+		err := f(w)
+		for _, text := range w.warns {
+			q.warn(text)
+		}
+		return err
+	})
+}
 
 // place puts an object into the namespace of the path.
 func (q *request) place(m metav1.Object) error {

@@ -158,7 +158,7 @@ func (t *Tx) Next(counter string) (int, error) {
 	return n, t.Put("counter", counter, n)
 }
 
-// Peek reads a counter without waiting for anybody's transaction.
+// Peek reads a counter without keeping other processes from writing.
 func (s *Store) Peek(ctx context.Context, counter string) (n int, err error) {
 	err = s.db.QueryRowContext(ctx, "SELECT document FROM documents WHERE kind = 'counter' AND key = ?", counter).Scan(&n)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -167,7 +167,8 @@ func (s *Store) Peek(ctx context.Context, counter string) (n int, err error) {
 	return n, err
 }
 
-// First is the first key of a kind, "" if there is none; it waits for nobody either.
+// First is the first key of a kind, "" if there is none; it keeps nobody from writing
+// either.
 func (s *Store) First(ctx context.Context, kind string) (key string, err error) {
 	err = s.db.QueryRowContext(ctx, "SELECT key FROM documents WHERE kind = ? ORDER BY key LIMIT 1", kind).Scan(&key)
 	if errors.Is(err, sql.ErrNoRows) {
