@@ -11,6 +11,7 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
 )
 
@@ -26,11 +27,20 @@ const (
 // are checked against; "make generate" writes it.
 func TestCapabilityTable(t *testing.T) {
 	t.Parallel()
-	d, err := sagemaker.Open(sagemaker.Config{Region: "eu-west-1"})
-	if err != nil {
-		t.Fatal(err)
+	features := map[driver.Platform]*driver.Features{}
+	for platform, open := range map[driver.Platform]func() (driver.Driver, error){
+		driver.SageMaker: func() (driver.Driver, error) { return sagemaker.Open(sagemaker.Config{Region: "eu-west-1"}) },
+		driver.Kubernetes: func() (driver.Driver, error) {
+			return kubernetes.Open(kubernetes.Config{Isolated: true, Host: "https://127.0.0.1"})
+		},
+	} {
+		d, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		features[platform] = d.Features()
 	}
-	table := clouds.CapabilityTable(map[driver.Platform]*driver.Features{driver.SageMaker: d.Features()})
+	table := clouds.CapabilityTable(features)
 	for _, document := range []string{"README.md", "templates/guides/capabilities.md"} {
 		text := read(t, document)
 		before, rest, begins := strings.Cut(text, begin)
