@@ -107,7 +107,7 @@ func (r *rollout) adopt() error {
 		if revisionOf(r.current) <= latest || r.current.Spec.MinReadySeconds != r.d.Spec.MinReadySeconds {
 			r.current.Annotations[revision] = next
 			r.current.Spec.MinReadySeconds = r.d.Spec.MinReadySeconds
-			if err := r.save(replicaSets, r.current, controllerManager); err != nil {
+			if err := r.save(replicaSets, r.current, author{}); err != nil {
 				return err
 			}
 		}
@@ -140,7 +140,7 @@ func (r *rollout) adopt() error {
 	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: r.d.Name + "-" + hash, Namespace: r.d.Namespace, Labels: template.Labels, Annotations: annotations,
 		OwnerReferences: []metav1.OwnerReference{controlledBy("apps/v1", "Deployment", r.d)}},
 		Spec: appsv1.ReplicaSetSpec{Replicas: &first, MinReadySeconds: r.d.Spec.MinReadySeconds, Selector: selector, Template: *template}}
-	made, err := r.create(catalog()[replicaSets], rs, controllerManager)
+	made, err := r.create(catalog()[replicaSets], rs, author{})
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (r *rollout) setTo(rs *appsv1.ReplicaSet, n int) error {
 		rs.Annotations = map[string]string{}
 	}
 	r.replicaNotes(rs.Annotations)
-	if err := r.save(replicaSets, rs, controllerManager); err != nil || before == n {
+	if err := r.save(replicaSets, rs, author{}); err != nil || before == n {
 		return err
 	}
 	verb := "up"

@@ -4,6 +4,7 @@
 package kubernetes
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -23,6 +24,19 @@ func (w *world) locate(uid string) (*resource, runtime.Object, error) {
 	r := catalog()[parts[0]]
 	obj, err := w.get(r, parts[1], parts[2])
 	return r, obj, err
+}
+
+// stays reports that an object is there and not on its way out, as far as that can be
+// told without reading all of it.
+func (w *world) stays(uid string) (bool, error) {
+	var at string
+	found, err := w.tx.Get(docUID, uid, &at)
+	if err != nil || !found {
+		return false, err
+	}
+	id, rest, _ := strings.Cut(at, "/")
+	data, err := w.tx.Raw(docObject+id, rest)
+	return data != nil && !bytes.Contains(data, []byte("deletionTimestamp")), err
 }
 
 // dependent is an object that another owns.
@@ -53,6 +67,9 @@ func (w *world) dependents(uid string) ([]dependent, error) {
 
 // collect is the garbage collector at an owner that is gone or on its way out.
 func collect(w *world, _, uid string) error {
+	if stays, err := w.stays(uid); err != nil || stays {
+		return err
+	}
 	r, owner, err := w.locate(uid)
 	if err != nil {
 		return err

@@ -4,14 +4,16 @@
 package kubernetes
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"regexp"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -238,41 +240,51 @@ func (r *resource) precondition(old, m metav1.Object, replaces bool) error {
 
 // unchanged reports whether two versions differ in nothing but times of managed fields.
 func unchanged(old, obj runtime.Object) bool {
-	a, b := plainly(old), plainly(obj)
-	return a != nil && reflect.DeepEqual(a, b)
-}
-
-// plainly is an object as plain data, without the times of managed fields.
-func plainly(obj runtime.Object) map[string]any {
-	data, err := json.Marshal(obj)
-	if err != nil {
-		return nil
+	om, m := metaOf(old), metaOf(obj)
+	before, after := om.GetManagedFields(), m.GetManagedFields()
+	if len(before) != len(after) {
+		return false
 	}
-	var m map[string]any
-	if json.Unmarshal(data, &m) != nil {
-		return nil
-	}
-	metadata, _ := m["metadata"].(map[string]any)
-	fields, _ := metadata["managedFields"].([]any)
-	for _, f := range fields {
-		if f, ok := f.(map[string]any); ok {
-			delete(f, "time")
+	for i := range before {
+		if !same(before[i], after[i]) || before[i].FieldsV1.String() != after[i].FieldsV1.String() {
+			return false
 		}
 	}
-	return m
+	om.SetManagedFields(nil)
+	m.SetManagedFields(nil)
+	defer func() {
+		om.SetManagedFields(before)
+		m.SetManagedFields(after)
+	}()
+	return apiequality.Semantic.DeepEqual(old, obj)
 }
 
 // specChanged reports whether a change counts as a new generation.
 func (r *resource) specChanged(old, obj runtime.Object) bool {
-	a, b := plainly(old), plainly(obj)
-	if r.id() == deployments && !reflect.DeepEqual(metaOf(old).GetAnnotations(), metaOf(obj).GetAnnotations()) {
-		return true
+	switch o := obj.(type) {
+	case *appsv1.Deployment:
+		was, ok := old.(*appsv1.Deployment)
+		return !ok || !apiequality.Semantic.DeepEqual(was.Spec, o.Spec) || !apiequality.Semantic.DeepEqual(was.Annotations, o.Annotations)
+	case *appsv1.ReplicaSet:
+		was, ok := old.(*appsv1.ReplicaSet)
+		return !ok || !apiequality.Semantic.DeepEqual(was.Spec, o.Spec)
+	case *corev1.Pod:
+		was, ok := old.(*corev1.Pod)
+		return !ok || !apiequality.Semantic.DeepEqual(was.Spec, o.Spec)
 	}
-	for _, m := range []map[string]any{a, b} {
-		delete(m, "metadata")
-		delete(m, "status")
+	return !reflect.DeepEqual(r.plainly(old), r.plainly(obj))
+}
+
+// plainly is an object as plain data, without what is no part of its generation.
+func (r *resource) plainly(obj runtime.Object) map[string]any {
+	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(obj)
+	if err != nil {
+		return nil
 	}
-	return !reflect.DeepEqual(a, b)
+	m = maps.Clone(m) // that of a custom resource is its own
+	delete(m, "metadata")
+	delete(m, "status")
+	return m
 }
 
 // save writes what a controller has changed of an object; nothing if it is as it was.

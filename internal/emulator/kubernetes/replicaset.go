@@ -59,7 +59,7 @@ func reconcileReplicaSet(w *world, ns, name string) error {
 		}
 	}
 	rs.Status = s
-	return w.save(replicaSets, rs, statusWriter)
+	return w.save(replicaSets, rs, author{subresource: "status"})
 }
 
 // fit makes or deletes pods until there are as many as wanted.

@@ -41,6 +41,7 @@ type Service struct {
 	o       Options
 	cluster cluster
 	changed notifier
+	decoded decoded
 }
 
 // cluster is what <state_dir>/kubernetes.json says of the cluster.

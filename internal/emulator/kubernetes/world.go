@@ -86,7 +86,7 @@ func (w *world) get(r *resource, ns, name string) (runtime.Object, error) {
 	if data == nil || err != nil {
 		return nil, err
 	}
-	return r.object(data)
+	return w.decoded.object(r, key(ns, name), data)
 }
 
 // lookup is get with a type; found is false if there is none.
