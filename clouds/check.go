@@ -166,7 +166,7 @@ func checkDeployments(s *driver.EndpointSpec, f *driver.Features) error {
 		all.Add(checkPercent(path+".mirror", d.Mirror))
 		all.Add(checkScaling(path+".scaling", &d.Scaling, s.Unknown))
 		if d.Scaling.Min >= 0 && d.Scaling.Min < f.MinReplicas && !s.Unknown.Has(path+".scaling") && !s.Unknown.Has(path+".scaling.min") {
-			all.Add(mlerr.New(mlerr.Unsupported, "%s keeps at least %d replicas of a deployment", f.Platform, f.MinReplicas).
+			all.Add(mlerr.New(mlerr.Unsupported, "%s keeps at least %d of a deployment's replicas", f.Platform, f.MinReplicas).
 				At("%s.scaling.min", path).WithHint("Use at least %d", f.MinReplicas))
 		}
 		all.Add(checkReference(path+".model", d.Model, s))

@@ -170,7 +170,7 @@ func (p *endpointPlan) facts(computed members, replaced bool) {
 	if due || p.prior["url"].IsNull() || changed("network", was.Network, is.Network) || changed("encryption", was.Encryption, is.Encryption) {
 		computed.forget("url")
 	}
-	if p.prior["invoke_policy"].IsNull() || changed("auth", was.Auth, is.Auth) {
+	if p.prior["url"].IsNull() || changed("auth", was.Auth, is.Auth) {
 		computed.forget("invoke_policy")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
@@ -133,9 +134,9 @@ func (a *api) apply(ctx context.Context, k *kind, o *object) (*object, error) {
 }
 
 func (a *api) applyAs(ctx context.Context, manager string, k *kind, o *object) (*object, error) {
-	made, err := a.of(k, o.GetNamespace()).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: manager, Force: true})
+	made, err := a.patch(ctx, k, o, metav1.PatchOptions{FieldManager: manager})
 	if err != nil {
-		return nil, failed(err, "apply the %s %s", k.name, o.GetName())
+		return nil, err
 	}
 	if made.GetDeletionTimestamp() != nil {
 		return nil, mlerr.New(mlerr.Busy, "the %s %s is still being deleted", k.name, o.GetName())
@@ -145,8 +146,19 @@ func (a *api) applyAs(ctx context.Context, manager string, k *kind, o *object) (
 
 // dryRun is apply that changes nothing.
 func (a *api) dryRun(ctx context.Context, k *kind, o *object) error {
-	_, err := a.of(k, o.GetNamespace()).Apply(ctx, o.GetName(), o, metav1.ApplyOptions{FieldManager: fieldManager, Force: true, DryRun: []string{metav1.DryRunAll}})
-	return failed(err, "apply the %s %s", k.name, o.GetName())
+	_, err := a.patch(ctx, k, o, metav1.PatchOptions{FieldManager: fieldManager, DryRun: []string{metav1.DryRunAll}})
+	return err
+}
+
+// patch is a server-side apply. The dynamic client's own does not know validation.
+func (a *api) patch(ctx context.Context, k *kind, o *object, options metav1.PatchOptions) (*object, error) {
+	data, err := o.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	options.Force, options.FieldValidation = new(true), metav1.FieldValidationStrict
+	made, err := a.of(k, o.GetNamespace()).Patch(ctx, o.GetName(), types.ApplyPatchType, data, options)
+	return made, failed(err, "apply the %s %s", k.name, o.GetName())
 }
 
 // hand sets a Deployment's replica count as nobody's in particular: the autoscaler

@@ -195,5 +195,5 @@ func (w *watched) RoundTrip(r *http.Request) (*http.Response, error) {
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		w.api.ahead.Store(int64(time.Until(date)))
 	}
-	return resp, nil
+	return resp, identified(resp)
 }

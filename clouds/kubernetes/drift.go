@@ -24,7 +24,7 @@ func (w *written) damage(live *object) string {
 		return "the " + what + " is missing"
 	}
 	applied := (&object{Object: w.Content}).DeepCopy()
-	w.ignore(applied)
+	w.ignore(applied, live)
 	path := differs("", applied.Object, live.Object)
 	if path == "" {
 		return ""
@@ -33,7 +33,7 @@ func (w *written) damage(live *object) string {
 }
 
 // ignore removes from what was applied what is shown elsewhere in the state.
-func (w *written) ignore(applied *object) {
+func (w *written) ignore(applied, live *object) {
 	delete(applied.Object, "status")
 	spec, _ := applied.Object["spec"].(map[string]any)
 	switch w.Kind {
@@ -42,7 +42,8 @@ func (w *written) ignore(applied *object) {
 	case autoscalers.name:
 		applied.Object = map[string]any{} // its bounds and metrics are the deployment's scaling
 	case services.name:
-		if w.isFront() {
+		now, _, _ := nestedMap(live.Object, "spec", "selector")
+		if w.isFront() && !reflect.DeepEqual(spec["selector"], any(now)) {
 			delete(spec, "selector")
 			delete(spec, "ports") // they go with the selector
 		}
@@ -69,6 +70,9 @@ func differs(path string, want, have any) string {
 		if !ok && len(want) > 0 {
 			return path
 		}
+		if slices.Contains(undivided, path[strings.LastIndexByte(path, '.')+1:]) && len(h) != len(want) {
+			return path
+		}
 		for _, name := range slices.Sorted(maps.Keys(want)) {
 			if at := differs(path+"."+name, want[name], h[name]); at != "" {
 				return at
@@ -83,6 +87,10 @@ func differs(path string, want, have any) string {
 	}
 	return path
 }
+
+// undivided are members that have one owner as a whole: an entry that somebody added to them changes
+// what they mean.
+var undivided = []string{"selector", "matchLabels", "podSelector", "namespaceSelector", "nodeSelector"}
 
 // listKeys are the members that tell the elements of lists apart, the first one
 // that an element has.

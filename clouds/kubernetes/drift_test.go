@@ -13,7 +13,7 @@ func TestDamage(t *testing.T) {
 	t.Parallel()
 	const applied = `{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x", "labels": {"a": "1"}}, "spec": {"replicas": 1, "template": {"spec": {
 		"containers": [{"name": "server", "image": "one", "env": [{"name": "A", "value": "1"}], "ports": [{"containerPort": 8080}],
-		"resources": {"limits": {"memory": "1024Mi", "cpu": "1000m"}}}, {"name": "auth", "image": "two"}], "tolerations": [{"key": "gpu"}]}}}}`
+		"resources": {"limits": {"memory": "1024Mi", "cpu": "1000m"}}}, {"name": "auth", "image": "two"}], "tolerations": [{"key": "gpu"}], "nodeSelector": {"disk": "ssd"}}}}}`
 	for _, c := range []struct {
 		reason, from, to string
 		want             string // part of what is said; "" for no damage
@@ -28,6 +28,7 @@ func TestDamage(t *testing.T) {
 		{"a variable", `"value": "1"`, `"value": "2"`, ".env[A].value"},
 		{"a variable that is gone", `{"name": "A", "value": "1"}`, ``, ".env[A]"},
 		{"a container that is gone", `, {"name": "auth", "image": "two"}`, ``, ".containers[auth]"},
+		{"one more label that pods must have", `{"disk": "ssd"}`, `{"disk": "ssd", "zone": "b"}`, ".nodeSelector"},
 		{"a label", `"a": "1"`, `"a": "2"`, ".metadata.labels.a"},
 		{"an amount", `"1024Mi"`, `"2Gi"`, ".limits.memory"},
 	} {

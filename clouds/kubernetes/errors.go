@@ -4,14 +4,18 @@
 package kubernetes
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
@@ -26,7 +30,52 @@ func failed(err error, format string, args ...any) error {
 		return mlerr.Wrap(err, own.Code, format, args...)
 	}
 	code, hint := classify(err)
-	return mlerr.New(code, "%s", "cannot "+fmt.Sprintf(format, args...)).Because(err).WithHint("%s", hint)
+	e := mlerr.New(code, "%s", "cannot "+fmt.Sprintf(format, args...)).Because(err).WithHint("%s", hint)
+	e.RequestID = requestID(err)
+	return e
+}
+
+// causeRequest is the type of a cause that identified adds to refusals.
+const causeRequest metav1.CauseType = "RequestID"
+
+// identified adds the id of a refused request, by which the API server's audit log
+// has it, to the refusal: client-go keeps the body of an answer, and not its header.
+func identified(resp *http.Response) error {
+	id := resp.Header.Get("Audit-Id")
+	if id == "" || resp.StatusCode < http.StatusBadRequest || !strings.HasPrefix(resp.Header.Get("Content-Type"), runtime.ContentTypeJSON) {
+		return nil
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	var s metav1.Status
+	if json.Unmarshal(body, &s) == nil && s.Kind == "Status" {
+		if s.Details == nil {
+			s.Details = &metav1.StatusDetails{}
+		}
+		s.Details.Causes = append(s.Details.Causes, metav1.StatusCause{Type: causeRequest, Message: id})
+		if body, err = json.Marshal(s); err != nil {
+			return err
+		}
+	}
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	resp.Header.Del("Content-Length")
+	return nil
+}
+
+func requestID(err error) string {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || status.Status().Details == nil {
+		return ""
+	}
+	for _, cause := range status.Status().Details.Causes {
+		if cause.Type == causeRequest {
+			return cause.Message
+		}
+	}
+	return ""
 }
 
 const (

@@ -365,7 +365,7 @@ func (r *root) selected(all map[string]driver.Share, live *snapshot) {
 	selector, _, _ := nestedMap(front.Object, "spec", "selector")
 	for id, s := range all {
 		e := r.entry(id)
-		if selector[labelID] == id || e.Adopted != "" && reflectEqual(selector, r.Adopted.Selector) {
+		if len(selector) == 1 && selector[labelID] == id || e.Adopted != "" && reflectEqual(selector, r.Adopted.Selector) {
 			s.Traffic = 100
 		}
 		all[id] = s

@@ -153,13 +153,24 @@ func (p *preflight) metrics(dep *driver.Deployment) {
 
 // objects asks for everything that the change would apply.
 func (p *preflight) objects(ctx context.Context) {
-	r := newRoot(p.spec.Key, p.spec.Labels)
+	r := p.root(ctx)
+	if r == nil {
+		return
+	}
 	r.Settings = p.spec.Settings
 	group, gctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for i := range p.spec.Deployments {
 		want := &p.spec.Deployments[i]
-		if want.Model.Native != "" || p.spec.Unknown.In("deployments."+want.Name) || p.served(want) {
+		path := "deployments." + want.Name
+		if want.Model.Native != "" || p.spec.Unknown.At(path) || p.spec.Unknown.In(path+".compute") || p.spec.Unknown.In(path+".env") || p.served(want) {
+			continue
+		}
+		if p.spec.Unknown.Has(path + ".model") {
+			group.Go(func() error {
+				p.pod(gctx, p.standIn(want), path)
+				return nil
+			})
 			continue
 		}
 		s, err := p.d.prepared(gctx, r, want, p.spec, want.Scaling.Min)
@@ -170,10 +181,12 @@ func (p *preflight) objects(ctx context.Context) {
 			p.heard(err, "")
 			continue
 		}
-		path := "deployments." + want.Name
+		if p.spec.Unknown.In(path) { // names come of what is unknown
+			continue
+		}
 		objects, err := s.objects(p.spec.Labels)
 		p.heard(err, path)
-		p.ask(gctx, group, objects, path)
+		p.ask(gctx, group, r, objects, path)
 		group.Go(func() error {
 			p.pod(gctx, s, path)
 			return nil
@@ -184,8 +197,18 @@ func (p *preflight) objects(ctx context.Context) {
 		return
 	}
 	r.Deployments = nil
-	p.ask(gctx, group, p.d.own(r), "")
+	p.ask(gctx, group, r, p.d.own(r), "")
 	_ = group.Wait() // what was heard is in p
+}
+
+// standIn serves a version that the same plan is to register. What is known of its
+// pods is all but their container.
+func (p *preflight) standIn(want *driver.Deployment) *serving {
+	dep := *want
+	dep.Model = driver.VersionRef{Key: driver.Key{Platform: driver.Kubernetes, Location: p.spec.Key.Location, Name: "unknown"}, Version: "1"}
+	return &serving{key: p.spec.Key, settings: &p.spec.Settings, cfg: &p.d.cfg,
+		dep:     &entry{ID: deploymentID(p.spec.Key, &dep, &p.spec.Settings), Deployment: dep, Carried: p.spec.Settings},
+		version: record{Serving: driver.Serving{Image: p.d.cfg.Images.Fetch, Protocol: "v2"}}}
 }
 
 // served reports whether a deployment is there already.
@@ -194,7 +217,23 @@ func (p *preflight) served(want *driver.Deployment) bool {
 	return p.seen != nil && slices.ContainsFunc(p.seen.Deployments, func(d driver.DeploymentState) bool { return d.ID == id && d.Repair == "" })
 }
 
-func (p *preflight) ask(ctx context.Context, group *errgroup.Group, objects []written, path string) {
+// root is what the change begins with, nil where that cannot be told.
+func (p *preflight) root(ctx context.Context) *root {
+	r, err := p.d.held(ctx, p.a, p.spec)
+	switch {
+	case mlerr.Is(err, mlerr.NotFound):
+		return newRoot(p.spec.Key, p.spec.Labels)
+	case err == nil && r.object.GetUID() == "" && p.seen == nil:
+		err = mlerr.New(mlerr.AlreadyExists, "the %s %s exists already, and was not made by this provider", r.Adopted.Kind, r.Adopted.Name).
+			WithHint("Import it into the ml_endpoint, or choose another name")
+	case err == nil:
+		return r
+	}
+	p.heard(err, "name")
+	return nil
+}
+
+func (p *preflight) ask(ctx context.Context, group *errgroup.Group, r *root, objects []written, path string) {
 	for i := range objects {
 		w := &objects[i]
 		group.Go(func() error {
@@ -202,7 +241,11 @@ func (p *preflight) ask(ctx context.Context, group *errgroup.Group, objects []wr
 			if !w.kind().cluster {
 				o.SetNamespace(p.spec.Key.Location)
 			}
-			p.heard(p.a.dryRun(ctx, w.kind(), o), cmp.Or(path, pathOf[w.Kind], "name"))
+			_, err := r.own(ctx, p.a, w)
+			if err == nil {
+				err = p.a.dryRun(ctx, w.kind(), o)
+			}
+			p.heard(err, cmp.Or(path, pathOf[w.Kind], "name"))
 			return nil
 		})
 	}

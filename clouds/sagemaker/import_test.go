@@ -309,8 +309,10 @@ func TestImportedAutoscaling(t *testing.T) {
 		ScalableTargetAction: &aastypes.ScalableTargetAction{MinCapacity: aws.Int32(1), MaxCapacity: aws.Int32(2)}})
 	must(t, err)
 
-	parsed, err := a.ParseImportID(driver.KindEndpoint, "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/legacy-live")
-	must(t, err)
+	parsed, ok := a.ParseNativeID(driver.KindEndpoint, "arn:aws:sagemaker:eu-west-1:123456789012:endpoint/legacy-live")
+	if !ok {
+		t.Fatal("the ARN is not understood")
+	}
 	spec := a.imported(t, parsed)
 	want := driver.Scaling{Min: 2, Max: 8, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 750}},
 		Schedules: []driver.Schedule{{Name: "weekend", Cron: "0 20 * * FRI", Timezone: "UTC", Min: 1, Max: 2}}}

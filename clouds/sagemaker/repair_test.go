@@ -216,8 +216,10 @@ func TestAnAdoptedGroup(t *testing.T) {
 		must(t, err)
 	}
 	byHand()
-	key, err := a.ParseImportID(driver.KindModel, "arn:aws:sagemaker:eu-west-1:123456789012:model-package-group/legacy")
-	must(t, err)
+	key, ok := a.ParseNativeID(driver.KindModel, "arn:aws:sagemaker:eu-west-1:123456789012:model-package-group/legacy")
+	if !ok {
+		t.Fatal("the ARN is not understood")
+	}
 	seen, err := a.ObserveModel(t.Context(), key, nil)
 	must(t, err)
 	if seen.Key.Name != "Legacy" || seen.Description != "by hand" || seen.Marks.Owned || seen.Versions[0].Owned {

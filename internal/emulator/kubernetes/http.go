@@ -42,7 +42,8 @@ type request struct {
 type handler func(q *request) error
 
 // Name is what a request is called in faults.json and in the list of calls, and which
-// namespace it is about: "kubernetes.patch deployments", "kubernetes.get pods/log".
+// namespace it is about: "kubernetes.patch deployments", "kubernetes.get pods/log", and
+// "kubernetes.dry-run patch deployments" of what is only asked.
 func (s *Service) Name(r *http.Request) (name, namespace string) {
 	if s.routed(r) {
 		return "kubernetes.request " + r.Host, ""
@@ -51,7 +52,11 @@ func (s *Service) Name(r *http.Request) (name, namespace string) {
 	if q.res == nil {
 		return "kubernetes." + strings.ToLower(r.Method) + " " + r.URL.Path, ""
 	}
-	name = "kubernetes." + q.verb + " " + q.res.plural
+	name = "kubernetes."
+	if q.dryRun() {
+		name += "dry-run "
+	}
+	name += q.verb + " " + q.res.plural
 	if q.sub != "" && q.verb != "proxy" {
 		name += "/" + q.sub
 	}
