@@ -15,7 +15,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
-	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 	"github.com/mlplane/terraform-provider-ml/internal/wait"
 )
 
@@ -71,20 +70,13 @@ func (c *Cloud) Key(platform driver.Platform, location, name string) (driver.Key
 	return driver.Key{Platform: platform, Location: canonical, Name: name}, nil
 }
 
-// ParseImportID understands our own id and the platform's.
-func (c *Cloud) ParseImportID(kind driver.Kind, id string) (driver.Key, error) {
-	platform := c.Features().Platform
-	if key, ok := driver.ParseID(id); ok && key.Platform == platform {
-		return key, nil
-	}
-	if key, ok := c.driver.ParseNativeID(kind, id); ok {
-		return key, nil
-	}
-	return driver.Key{}, mlerr.New(mlerr.InvalidArgument, "%q does not name a %s %s", id, platform, kind).
-		WithHint("Use the id as in %q, or the platform's own id", example(platform))
+// ParseNativeID understands the platform's own id of a thing.
+func (c *Cloud) ParseNativeID(kind driver.Kind, id string) (driver.Key, bool) {
+	return c.driver.ParseNativeID(kind, id)
 }
 
-func example(p driver.Platform) string {
+// ExampleID is an id such as things on that platform have.
+func ExampleID(p driver.Platform) string {
 	locations := map[driver.Platform]string{driver.SageMaker: "eu-west-1", driver.VertexAI: "my-project/europe-west4",
 		driver.AzureML: "subscription-id/resource-group/workspace", driver.Kubernetes: "namespace"}
 	return driver.Key{Platform: p, Location: locations[p], Name: "fraud"}.ID()

@@ -5,6 +5,7 @@ package provider
 
 import (
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -132,21 +133,22 @@ func (p *platforms) forImport(kind driver.Kind, id string) (driver.Key, error) {
 		_, err := p.cloud(key.Platform)
 		return key, err
 	}
-	var last error
+	var examples []string
 	for _, platform := range driver.Platforms() {
 		if answered[platform] == nil {
 			continue
 		}
+		examples = append(examples, strconv.Quote(clouds.ExampleID(platform)))
 		c, err := p.cloud(platform)
-		if err == nil {
-			var key driver.Key
-			if key, err = c.ParseImportID(kind, id); err == nil {
-				return key, nil
-			}
+		if err != nil {
+			continue // nor is it used here
 		}
-		last = err
+		if key, ok := c.ParseNativeID(kind, id); ok {
+			return key, nil
+		}
 	}
-	return driver.Key{}, last
+	return driver.Key{}, mlerr.New(mlerr.InvalidArgument, "%q does not name any %s", id, kind).
+		WithHint("Use the id as in %s, or the platform's own id", strings.Join(examples, " or "))
 }
 
 // sagemakerConfig are the attributes of the provider's "sagemaker".
