@@ -24,6 +24,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sagemakerruntime"
 	"github.com/hashicorp/terraform-plugin-framework/providerserver"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
+	"k8s.io/client-go/rest"
 
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
@@ -137,7 +138,7 @@ func Mutations(calls []string) []string {
 	var all []string
 	for _, name := range calls {
 		_, operation, _ := strings.Cut(name, ".")
-		reads := []string{"Describe", "List", "Get", "Head", "Invoke"}
+		reads := []string{"Describe", "List", "Get", "Head", "Invoke", "get ", "list ", "watch ", "proxy ", "request ", "dry-run "}
 		if !slices.ContainsFunc(reads, func(verb string) bool { return strings.HasPrefix(operation, verb) }) {
 			all = append(all, name)
 		}
@@ -167,4 +168,14 @@ func Example(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// Kubernetes is how an administrator reaches the emulated cluster, in which it makes a
+// namespace.
+func (r *Rehearsal) Kubernetes(t *testing.T, namespace string) *rest.Config {
+	t.Helper()
+	if err := r.server.EnsureNamespace(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	return &rest.Config{Host: r.server.Endpoints()["kubernetes"], QPS: 1000, Burst: 1000}
 }

@@ -8,6 +8,14 @@ package acceptance_test
 import (
 	"os"
 	"testing"
+
+	"github.com/mlplane/terraform-provider-ml/internal/acctest"
+)
+
+var (
+	run, has, plans, changesNothing = acctest.Run, acctest.Has, acctest.Plans, acctest.ChangesNothing
+	knows, leavesOpen               = acctest.Knows, acctest.LeavesOpen
+	words, pattern                  = acctest.Words, acctest.Pattern
 )
 
 func TestMain(m *testing.M) {

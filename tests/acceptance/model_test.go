@@ -19,7 +19,6 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/plancheck"
 	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
-	"github.com/hashicorp/terraform-plugin-testing/tfjsonpath"
 
 	"github.com/mlplane/terraform-provider-ml/internal/acctest"
 )
@@ -28,43 +27,6 @@ import (
 func model(file string, more ...string) string {
 	return fmt.Sprintf("resource \"ml_model\" \"fraud\" {\n  platform = \"sagemaker\"\n  name = \"fraud\"\n  artifact = { uri = %q, format = \"onnx\" }\n  %s\n}\n",
 		file, strings.Join(more, "\n  "))
-}
-
-func run(t *testing.T, steps ...resource.TestStep) {
-	t.Helper()
-	resource.UnitTest(t, resource.TestCase{ProtoV6ProviderFactories: acctest.Factories(), Steps: steps})
-}
-
-// has expects an attribute of a resource in the state.
-func has(address, path string, v knownvalue.Check) statecheck.StateCheck {
-	return statecheck.ExpectKnownValue(address, at(path), v)
-}
-
-// at makes a path of "a.b.c".
-func at(dotted string) tfjsonpath.Path {
-	names := strings.Split(dotted, ".")
-	p := tfjsonpath.New(names[0])
-	for _, name := range names[1:] {
-		p = p.AtMapKey(name)
-	}
-	return p
-}
-
-// plans expects one action of one resource, and what the plan knows.
-func plans(address string, action plancheck.ResourceActionType, more ...plancheck.PlanCheck) resource.ConfigPlanChecks {
-	return resource.ConfigPlanChecks{PreApply: append([]plancheck.PlanCheck{plancheck.ExpectResourceAction(address, action)}, more...)}
-}
-
-func changesNothing() resource.ConfigPlanChecks {
-	return resource.ConfigPlanChecks{PreApply: []plancheck.PlanCheck{plancheck.ExpectEmptyPlan()}}
-}
-
-func knows(address, path, value string) plancheck.PlanCheck {
-	return plancheck.ExpectKnownValue(address, at(path), knownvalue.StringExact(value))
-}
-
-func leavesOpen(address, path string) plancheck.PlanCheck {
-	return plancheck.ExpectUnknownValue(address, at(path))
 }
 
 const theModel, theEndpoint = "ml_model.fraud", "ml_endpoint.fraud"
@@ -148,7 +110,7 @@ func TestModelImport(t *testing.T) {
 		resource.TestStep{ResourceName: theModel, ImportState: true, ImportStateId: "sagemaker/eu-west-1/other", Config: config,
 			ExpectError: regexp.MustCompile("Cannot import non-existent remote object")},
 		resource.TestStep{ResourceName: theModel, ImportState: true, ImportStateId: "nonsense", Config: config,
-			ExpectError: regexp.MustCompile(`"nonsense" does not name a sagemaker`)},
+			ExpectError: regexp.MustCompile(`"nonsense" does not name any model`)},
 	)
 }
 

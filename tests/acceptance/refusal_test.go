@@ -13,19 +13,6 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/acctest"
 )
 
-// words makes a pattern of words between which Terraform may break lines.
-func words(sentence string) string {
-	return strings.ReplaceAll(regexp.QuoteMeta(sentence), " ", `[\s│]+`)
-}
-
-// pattern is of several such texts, in that order.
-func pattern(texts ...string) *regexp.Regexp {
-	for i := range texts {
-		texts[i] = words(texts[i])
-	}
-	return regexp.MustCompile(`(?s)` + strings.Join(texts, `.*`))
-}
-
 func withDigest(config, digest string) string {
 	return strings.Replace(config, `format = "onnx"`, `format = "onnx", sha256 = "`+digest+`"`, 1)
 }

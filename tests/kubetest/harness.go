@@ -8,6 +8,7 @@ package kubetest
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"maps"
@@ -138,8 +139,9 @@ var (
 	Services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 	Routes      = schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"}
 	Inference   = schema.GroupVersionResource{Group: "serving.kserve.io", Version: "v1beta1", Resource: "inferenceservices"}
+	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	made        = []schema.GroupVersionResource{
-		{Version: "v1", Resource: "configmaps"}, {Version: "v1", Resource: "secrets"}, Services, {Version: "v1", Resource: "serviceaccounts"}, Deployments,
+		configMaps, {Version: "v1", Resource: "secrets"}, Services, {Version: "v1", Resource: "serviceaccounts"}, Deployments,
 		{Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"}, {Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"},
 		{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"}, {Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "roles"},
 		{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "rolebindings"}, Routes, Inference,
@@ -150,33 +152,50 @@ var (
 // HandMade makes a Deployment and a Service, as a person with kubectl would.
 func (c *Cluster) HandMade(t *testing.T, name string, ref driver.VersionRef) {
 	t.Helper()
-	for _, o := range HandMade(c.Namespace, name, c.Image, map[string]any{"ml.terraform.io/model": ref.Key.Name, "ml.terraform.io/model-version": ref.Version}) {
-		gvr := Deployments
-		if o.GetKind() == "Service" {
-			gvr = Services
-		}
-		if _, err := c.client(t).Resource(gvr).Namespace(c.Namespace).Create(t.Context(), o, metav1.CreateOptions{FieldManager: "kubectl-create"}); err != nil {
+	model, err := os.ReadFile(filepath.Join("..", "..", "examples", "quickstart", "model", "fraud-v1.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range HandMade(c.Namespace, name, c.Image, model, map[string]any{"ml.terraform.io/model": ref.Key.Name, "ml.terraform.io/model-version": ref.Version}) {
+		if _, err := c.client(t).Resource(KindOf(o)).Namespace(c.Namespace).Create(t.Context(), o, metav1.CreateOptions{FieldManager: "kubectl-create"}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	c.pass(t)
 }
 
-// HandMade are the manifests of an endpoint made by hand.
-func HandMade(namespace, name, image string, labels map[string]any) []*unstructured.Unstructured {
+// KindOf is the resource of one of the objects of HandMade.
+func KindOf(o *unstructured.Unstructured) schema.GroupVersionResource {
+	switch o.GetKind() {
+	case "Deployment":
+		return Deployments
+	case "Service":
+		return Services
+	}
+	return configMaps
+}
+
+// HandMade are the manifests of an endpoint made by hand: a Deployment, a Service and
+// the ONNX model in a ConfigMap.
+func HandMade(namespace, name, image string, model []byte, labels map[string]any) []*unstructured.Unstructured {
 	podLabels := map[string]any{"app": name}
 	maps.Copy(podLabels, labels)
 	selector := map[string]any{"app": name}
+	weights := map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name + "-weights", "namespace": namespace},
+		"binaryData": map[string]any{"model.onnx": base64.StdEncoding.EncodeToString(model)}}
+	container := map[string]any{"name": "model", "image": image, "imagePullPolicy": "IfNotPresent",
+		"ports":          []any{map[string]any{"containerPort": int64(8080)}},
+		"readinessProbe": map[string]any{"httpGet": map[string]any{"path": "/v2/health/ready", "port": int64(8080)}, "periodSeconds": int64(1)},
+		"resources":      map[string]any{"requests": map[string]any{"cpu": "20m", "memory": "64Mi"}, "limits": map[string]any{"memory": "64Mi"}},
+		"volumeMounts":   []any{map[string]any{"name": "weights", "mountPath": "/mnt/models"}}}
 	deployment := map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": name, "namespace": namespace, "labels": selector},
 		"spec": map[string]any{"replicas": int64(1), "selector": map[string]any{"matchLabels": selector}, "template": map[string]any{
 			"metadata": map[string]any{"labels": podLabels},
-			"spec": map[string]any{"terminationGracePeriodSeconds": int64(5), "containers": []any{map[string]any{"name": "model", "image": image, "imagePullPolicy": "IfNotPresent",
-				"ports":          []any{map[string]any{"containerPort": int64(8080)}},
-				"readinessProbe": map[string]any{"httpGet": map[string]any{"path": "/v2/health/ready", "port": int64(8080)}, "periodSeconds": int64(1)},
-				"resources":      map[string]any{"requests": map[string]any{"cpu": "20m", "memory": "64Mi"}, "limits": map[string]any{"memory": "64Mi"}}}}}}}}
+			"spec": map[string]any{"terminationGracePeriodSeconds": int64(5), "containers": []any{container},
+				"volumes": []any{map[string]any{"name": "weights", "configMap": map[string]any{"name": name + "-weights"}}}}}}}
 	service := map[string]any{"apiVersion": "v1", "kind": "Service", "metadata": map[string]any{"name": name, "namespace": namespace},
 		"spec": map[string]any{"selector": selector, "ports": []any{map[string]any{"port": int64(80), "targetPort": int64(8080)}}}}
-	return []*unstructured.Unstructured{{Object: deployment}, {Object: service}}
+	return []*unstructured.Unstructured{{Object: weights}, {Object: deployment}, {Object: service}}
 }
 
 func (c *Cluster) pass(t *testing.T) {
@@ -321,4 +340,34 @@ func weigh(t *testing.T, route *unstructured.Unstructured, name string, weight i
 	if err := unstructured.SetNestedSlice(route.Object, rules, "spec", "rules"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Left names what of the provider's is in a namespace, its pods included, and what is
+// of that namespace in the cluster.
+func Left(ctx context.Context, client dynamic.Interface, namespace string) ([]string, error) {
+	var all []string
+	collect := func(from dynamic.ResourceInterface, kind, selector string) error {
+		list, err := from.List(ctx, metav1.ListOptions{LabelSelector: selector})
+		if apierrors.IsNotFound(err) { // not installed
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for i := range list.Items {
+			all = append(all, kind+" "+list.Items[i].GetName())
+		}
+		return nil
+	}
+	for _, gvr := range made {
+		if err := collect(client.Resource(gvr).Namespace(namespace), gvr.Resource, "app.kubernetes.io/managed-by=terraform-provider-ml"); err != nil {
+			return nil, err
+		}
+	}
+	if err := collect(client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}).Namespace(namespace), "pods", "ml.terraform.io/endpoint"); err != nil {
+		return nil, err
+	}
+	err := collect(client.Resource(bindings), bindings.Resource, "ml.terraform.io/namespace="+namespace)
+	sort.Strings(all)
+	return all, err
 }

@@ -1,0 +1,131 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package acceptance_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+
+	"github.com/mlplane/terraform-provider-ml/internal/acctest"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
+	"github.com/mlplane/terraform-provider-ml/tests/scenarios"
+)
+
+// cluster is an emulated cluster of one test.
+func cluster(t *testing.T, serving string, gateway bool) *scenarios.Platform {
+	t.Helper()
+	r := acctest.NewRehearsal(t)
+	front := ""
+	if gateway {
+		front = `gateway = { name = "shared", namespace = "infra", hostname = "models.example.com" }`
+	}
+	failing := func(mode, reason string) scenarios.Fault {
+		return scenarios.Fault{Arm: func(t *testing.T) {
+			t.Helper()
+			var faults []fault.Fault
+			for _, call := range []string{"kubernetes.patch deployments", "kubernetes.patch inferenceservices"} {
+				faults = append(faults, fault.Fault{Call: call, Occurrence: 1, Action: fault.FailTransition, Mode: mode, Message: reason})
+			}
+			r.Fail(t, faults...)
+		}}
+	}
+	return &scenarios.Platform{REST: r.Kubernetes(t, "ml"), Namespace: "ml", Serving: serving, Image: "registry.example.com/modelserver:1", Gateway: gateway, Mirrors: true,
+		Provider: func(more ...string) string {
+			return fmt.Sprintf("provider \"ml\" {\n  kubernetes = {\n namespace = \"ml\"\n serving = %q\n %s\n }\n  rehearsal = { state_dir = %q }\n%s\n}\n", serving, front, r.Dir, strings.Join(more, "\n"))
+		},
+		Crash: func(reason string) scenarios.Fault { return failing("", reason) }, Stall: failing("unready", "")}
+}
+
+func TestKubernetesEndpoints(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		serving string
+		gateway bool
+	}{"deployment": {"deployment", false}, "kserve": {"kserve", false}, "gateway": {"deployment", true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			scenarios.Endpoints(t, func(t *testing.T) *scenarios.Platform { return cluster(t, c.serving, c.gateway) })
+		})
+	}
+}
+
+func TestKubernetesModels(t *testing.T) {
+	t.Parallel()
+	scenarios.Models(t, func(t *testing.T) *scenarios.Platform { return cluster(t, "deployment", false) })
+}
+
+const onCluster = `resource "ml_model" "fraud" {
+  platform = "kubernetes"
+  name     = "fraud"
+  artifact = { uri = %q, format = "onnx" }
+}
+resource "ml_endpoint" "fraud" {
+  platform    = "kubernetes"
+  name        = "fraud"
+  deployments = { main = { model = ml_model.fraud.version_id, compute = { cpu = 1, memory_gib = 2 } } }
+  %s
+}
+`
+
+// rehearsed is a rehearsal with a cluster that lacks API groups, and the
+// configuration of a provider.
+func rehearsed(t *testing.T, kubernetes string, missing ...string) (*acctest.Rehearsal, string) {
+	t.Helper()
+	dir := t.TempDir()
+	about, err := json.Marshal(map[string]any{"missing": missing})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "kubernetes.json"), about, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return acctest.OpenRehearsal(t, dir), fmt.Sprintf("provider \"ml\" {\n  kubernetes = {\n namespace = \"ml\"\n %s\n }\n  rehearsal = { state_dir = %q }\n}\n", kubernetes, dir)
+}
+
+// TestClusterIsBusy goes on when the API server is busy or loses an answer.
+func TestClusterIsBusy(t *testing.T) {
+	t.Parallel()
+	r, provider := rehearsed(t, "")
+	r.Fail(t,
+		fault.Fault{Call: "kubernetes.create configmaps", Occurrence: 1, Action: fault.Error, Code: "TooManyRequests", Message: "please try again later", Status: 429},
+		fault.Fault{Call: "kubernetes.patch services", Occurrence: 1, Action: fault.Error, Code: "InternalError", Message: "etcdserver: leader changed", Status: 500},
+		fault.Fault{Call: "kubernetes.patch deployments", Occurrence: 1, Action: fault.LostAnswer})
+	run(t, resource.TestStep{Config: provider + fmt.Sprintf(onCluster, acctest.Model(t, "one"), "")})
+}
+
+// TestClusterDenies says what was refused to whom, with the request's id.
+func TestClusterDenies(t *testing.T) {
+	t.Parallel()
+	r, provider := rehearsed(t, "")
+	const refusal = `deployments.apps "fraud" is forbidden: User "ci" cannot patch resource "deployments" in API group "apps" in the namespace "ml"`
+	r.Fail(t, fault.Fault{Call: "kubernetes.patch deployments", Action: fault.Error, Code: "Forbidden", Status: 403, Message: refusal})
+	run(t, resource.TestStep{Config: provider + fmt.Sprintf(onCluster, acctest.Model(t, "one"), ""), ExpectError: pattern(refusal, "request id")})
+}
+
+// TestClusterLacks names at plan what would have to be installed.
+func TestClusterLacks(t *testing.T) {
+	t.Parallel()
+	const gateway = `gateway = { name = "shared", namespace = "infra" }`
+	for group, c := range map[string]struct{ provider, endpoint, at, says string }{
+		"serving.kserve.io":         {`serving = "kserve"`, "", "kubernetes.serving", "KServe"},
+		"gateway.networking.k8s.io": {gateway, "", "network.access", "Gateway API"},
+		"gateway.envoyproxy.io":     {gateway, `auth = { mode = "key" }`, "auth.mode", "Envoy Gateway"},
+		"cert-manager.io":           {"", `encryption = { tls = { issuer = "internal" } }`, "encryption.tls.issuer", "cert-manager"},
+	} {
+		t.Run(group, func(t *testing.T) {
+			t.Parallel()
+			r, provider := rehearsed(t, c.provider, group)
+			run(t, resource.TestStep{Config: provider + fmt.Sprintf(onCluster, acctest.Model(t, "one"), c.endpoint), PlanOnly: true, ExpectError: pattern(c.at, c.says)})
+			if calls := acctest.Mutations(r.Calls(t)); len(calls) > 0 {
+				t.Errorf("the plan changed something: %v", calls)
+			}
+		})
+	}
+}
