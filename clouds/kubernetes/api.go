@@ -58,6 +58,7 @@ var (
 	clusterBindings = &kind{gvr: schema.GroupVersionResource{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
 		name: "ClusterRoleBinding", cluster: true}
 	gatewayKind       = extension("gateway.networking.k8s.io", "v1", "gateways", "Gateway", "Gateway API")
+	gatewayClasses    = &kind{gvr: schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gatewayclasses"}, name: "GatewayClass", cluster: true}
 	routes            = extension("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute", "Gateway API")
 	inferenceServices = extension("serving.kserve.io", "v1beta1", "inferenceservices", "InferenceService", "KServe")
 	certificates      = extension("cert-manager.io", "v1", "certificates", "Certificate", "cert-manager")

@@ -121,13 +121,59 @@ func (p *preflight) definitions(ctx context.Context) {
 	}
 }
 
-// gateway looks for the Gateway that the provider names.
+// gateway looks for the Gateway that the provider names, and for what its controller
+// can do.
 func (p *preflight) gateway(ctx context.Context) {
-	if _, err := p.d.gatewayAddress(ctx, p.a, p.spec.Key); mlerr.Is(err, mlerr.NotFound) {
-		g := p.d.cfg.Gateway
-		p.heard(mlerr.New(mlerr.InvalidArgument, "there is no Gateway %s in the namespace %s", g.Name, cmp.Or(g.Namespace, p.spec.Key.Location)).
-			WithHint("Name one that exists in the provider's kubernetes.gateway"), "network.access")
+	g := p.d.cfg.Gateway
+	namespace := cmp.Or(g.Namespace, p.spec.Key.Location)
+	o, err := p.a.get(ctx, gatewayKind, namespace, g.Name)
+	if mlerr.Is(err, mlerr.NotFound) {
+		err = mlerr.New(mlerr.InvalidArgument, "there is no Gateway %s in the namespace %s", g.Name, namespace).
+			WithHint("Name one that exists in the provider's kubernetes.gateway")
 	}
+	if err != nil {
+		p.heard(err, "network.access")
+		return
+	}
+	name, _, _ := nestedString(o.Object, "spec", "gatewayClassName")
+	class, err := p.a.get(ctx, gatewayClasses, "", name)
+	if err != nil {
+		p.heard(err, "network.access")
+		return
+	}
+	listed, _, _ := nestedSlice(class.Object, "status", "supportedFeatures")
+	if len(listed) == 0 {
+		return // it does not say
+	}
+	can := map[string]bool{}
+	for _, v := range listed {
+		feature, _ := v.(map[string]any)
+		can[fmt.Sprint(feature["name"])] = true
+	}
+	for path, feature := range p.asked() {
+		if !can[feature] {
+			p.heard(mlerr.New(mlerr.Unsupported, "the gateway %s is of the class %s, which has no %s: some controllers then answer every request with an error", g.Name, name, feature).
+				WithHint("Leave it out, or name a gateway of another class in the provider's kubernetes.gateway"), path)
+		}
+	}
+}
+
+// asked are the features that the endpoint's route asks of its gateway, by the
+// attribute that asks (Gateway API, GatewayClass status.supportedFeatures).
+func (p *preflight) asked() map[string]string {
+	all := map[string]string{}
+	if p.spec.Settings.RequestTimeout > 0 {
+		all["request_timeout"] = "HTTPRouteRequestTimeout"
+	}
+	if p.d.cfg.Gateway.Hostname == "" {
+		all["network.access"] = "HTTPRoutePathRewrite"
+	}
+	for i := range p.spec.Deployments {
+		if d := &p.spec.Deployments[i]; d.Mirror > 0 {
+			all["deployments."+d.Name+".mirror"] = "HTTPRouteRequestMirror"
+		}
+	}
+	return all
 }
 
 // metrics looks for whoever measures what an autoscaler is to follow.

@@ -61,12 +61,20 @@ func (w *world) report(id string, u *unstructured.Unstructured, status map[strin
 	return w.save(id, u, by)
 }
 
+// gatewayFeatures are those of the Gateway API that the gateway here has, sorted.
+var gatewayFeatures = []string{"Gateway", "HTTPRoute", "HTTPRoutePathRewrite", "HTTPRouteRequestMirror", "HTTPRouteRequestPercentageMirror", "HTTPRouteRequestTimeout"}
+
 func reconcileGatewayClass(w *world, _, name string) error {
 	u, found, err := lookup[*unstructured.Unstructured](w, gatewayClasses, "", name)
 	if err != nil || !found {
 		return err
 	}
-	return w.report(gatewayClasses, u, map[string]any{"conditions": w.conditionsOf(items(u.Object, "status", "conditions"), u.GetGeneration(), yes("Accepted", "Accepted", "Valid GatewayClass"))}, gatewayWriter)
+	features := make([]any, len(gatewayFeatures))
+	for i, feature := range gatewayFeatures {
+		features[i] = map[string]any{"name": feature}
+	}
+	return w.report(gatewayClasses, u, map[string]any{"supportedFeatures": features,
+		"conditions": w.conditionsOf(items(u.Object, "status", "conditions"), u.GetGeneration(), yes("Accepted", "Accepted", "Valid GatewayClass"))}, gatewayWriter)
 }
 
 func reconcileGateway(w *world, ns, name string) error {

@@ -66,7 +66,7 @@ func (s *Service) Name(r *http.Request) (name, namespace string) {
 // Serve answers a request. f is a failed transition that the request starts, or nil.
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, f *fault.Fault) {
 	w.Header().Set("Date", s.o.Now().UTC().Format(http.TimeFormat))
-	w.Header().Set("Audit-Id", randomUUID())
+	identify(w)
 	q := s.parse(w, r)
 	q.fault = f
 	serve := q.serve
@@ -78,14 +78,19 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, f *fault.Fault) 
 	}
 }
 
+// identify gives an answer the id that an audit log would have of its request.
+func identify(w http.ResponseWriter) { w.Header().Set("Audit-Id", randomUUID()) }
+
 // Refuse answers with a Status of somebody else's making: a scripted fault.
 func Refuse(w http.ResponseWriter, code int, reason, message string) {
 	status := metav1.Status{Status: metav1.StatusFailure, Code: int32(code), Reason: metav1.StatusReason(reason), Message: message}
+	identify(w)
 	(&request{w: w, query: url.Values{}}).refuse(&apierrors.StatusError{ErrStatus: status})
 }
 
 // Throttle answers that there were too many requests.
 func Throttle(w http.ResponseWriter) {
+	identify(w)
 	(&request{w: w, query: url.Values{}}).refuse(apierrors.NewTooManyRequests("too many requests, please try again later", 1))
 }
 
