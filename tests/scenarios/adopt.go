@@ -20,7 +20,7 @@ import (
 // imported is what the provider has made: the plan after its import is empty.
 func imported(t *testing.T, p *Platform) {
 	t.Helper()
-	config := p.Provider() + p.model(t, 1) + endpoint(scaled+`env = { THREADS = "2" }`, `labels = { team = "risk" }`, `auth = { invokers = ["group:risk", "system:serviceaccount:callers:web"] }`)
+	config := p.Provider() + p.Model(t, 1) + Endpoint(scaled+`env = { THREADS = "2" }`, `labels = { team = "risk" }`, `auth = { invokers = ["group:risk", "system:serviceaccount:callers:web"] }`)
 	run(t,
 		resource.TestStep{Config: config},
 		resource.TestStep{ResourceName: theEndpoint, ImportState: true, ImportStateKind: resource.ImportBlockWithID, ImportStateId: p.id(""), Config: config},
@@ -59,7 +59,7 @@ func (p *Platform) byHand(model string) string {
 	if p.Gateway { // through which it is not exposed
 		network = `network = { access = "private", allowed_namespaces = ["*"] }`
 	}
-	return endpointWith("main = {\n model = "+model+"\n "+small+" }", settingsByHand, network)
+	return EndpointWith("main = {\n model = "+model+"\n "+Small+" }", settingsByHand, network)
 }
 
 // handMade adopts a live Deployment without touching it, and then moves its Service
@@ -80,7 +80,7 @@ func handMade(t *testing.T, p *Platform) {
 			}
 			return err
 		}},
-		resource.TestStep{Config: p.Provider() + p.model(t, 1) + p.byHand("ml_model.fraud.version_id"), ConfigPlanChecks: updated(),
+		resource.TestStep{Config: p.Provider() + p.Model(t, 1) + p.byHand("ml_model.fraud.version_id"), ConfigPlanChecks: updated(),
 			ConfigStateChecks: []statecheck.StateCheck{has(theEndpoint, main+"model_version", text("1"))}, Check: func(*tfstate) error { return p.serves(t) }},
 	)
 	for _, o := range p.manifests(t) {
@@ -95,5 +95,5 @@ func handMade(t *testing.T, p *Platform) {
 func notTakenOver(t *testing.T, p *Platform) {
 	t.Helper()
 	p.made(t)
-	run(t, resource.TestStep{Config: p.Provider() + p.model(t, 1) + endpoint(small), ExpectError: pattern("exists already", "Import it into the ml_endpoint")})
+	run(t, resource.TestStep{Config: p.Provider() + p.Model(t, 1) + Endpoint(Small), ExpectError: pattern("exists already", "Import it into the ml_endpoint")})
 }

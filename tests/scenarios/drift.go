@@ -64,7 +64,7 @@ func (p *Platform) gone(t *testing.T, kind schema.GroupVersionResource, name str
 // drift changes what an endpoint consists of behind Terraform's back, and expects
 // the plan to see it and the apply to mend it.
 func drift(t *testing.T, p *Platform) {
-	config := p.Provider() + p.model(t, 1) + endpoint(scaled, open, `labels = { team = "risk" }`)
+	config := p.Provider() + p.Model(t, 1) + Endpoint(scaled, Open, `labels = { team = "risk" }`)
 	mended := func(reason string, change func(), whole func() error) resource.TestStep {
 		return resource.TestStep{Config: config, ConfigPlanChecks: updated(), PreConfig: func() { t.Log(reason); change() },
 			Check: func(*tfstate) error { return whole() }}
@@ -137,7 +137,7 @@ func (p *Platform) setImage(t *testing.T, kind schema.GroupVersionResource, name
 
 // routeDrift changes who gets the requests.
 func routeDrift(t *testing.T, p *Platform) {
-	config := p.Provider() + p.model(t, 1) + endpoint(small, open)
+	config := p.Provider() + p.Model(t, 1) + Endpoint(Small, Open)
 	front := kubetest.Services
 	edit := map[string]any{"spec": map[string]any{"selector": map[string]any{"app": "somebody-else"}}}
 	if p.Gateway {
@@ -154,7 +154,7 @@ func routeDrift(t *testing.T, p *Platform) {
 // rootDrift deletes what everything else belongs to: the endpoint is gone, and made
 // anew.
 func rootDrift(t *testing.T, p *Platform) {
-	config := p.Provider() + p.model(t, 1) + endpoint(small)
+	config := p.Provider() + p.Model(t, 1) + Endpoint(Small)
 	run(t,
 		resource.TestStep{Config: config},
 		resource.TestStep{Config: config, ConfigPlanChecks: plans(theEndpoint, plancheck.ResourceActionCreate), PreConfig: func() {

@@ -19,35 +19,35 @@ import (
 // updates changes one attribute at a time: each is an update in place, shows in the
 // state, and leaves an empty plan.
 func updates(t *testing.T, p *Platform) {
-	base := p.Provider() + p.model(t, 1)
+	base := p.Provider() + p.Model(t, 1)
 	update := func(config string, expect ...statecheck.StateCheck) resource.TestStep {
 		return resource.TestStep{Config: base + config, ConfigStateChecks: expect, ConfigPlanChecks: updated(knows(theEndpoint, "id", p.id("")))}
 	}
 	steps := []resource.TestStep{
-		{Config: base + endpoint(small),
+		{Config: base + Endpoint(Small),
 			ConfigPlanChecks: plans(theEndpoint, plancheck.ResourceActionCreate, leavesOpen(theEndpoint, main+"model_version")),
 			ConfigStateChecks: []statecheck.StateCheck{has(theEndpoint, main+"model_version", text("1")), has(theEndpoint, main+"traffic", number(100)),
 				has(theEndpoint, main+"scaling.min", number(1)), has(theEndpoint, "auth.mode", text("iam")), has(theEndpoint, "url", knownvalue.NotNull()),
 				has(theEndpoint, "invoke_policy", knownvalue.NotNull()), has(theEndpoint, "kubernetes.serving", text(p.Serving))}},
-		update(endpoint(larger)),
-		update(endpoint(small+"scaling = { min = 2 }"), has(theEndpoint, main+"scaling.max", number(2))),
-		update(endpoint(scaled), has(theEndpoint, main+"scaling.max", number(4)), has(theEndpoint, main+"scaling.metrics", knownvalue.ListSizeExact(1))),
-		update(endpoint(small+"env = { THREADS = \"2\" }"), has(theEndpoint, main+"env.THREADS", text("2"))),
-		update(endpoint(small, `labels = { team = "risk" }`), has(theEndpoint, "labels.team", text("risk"))),
-		update(endpoint(small, `auth = { invokers = ["group:risk"] }`), has(theEndpoint, "auth.mode", text("iam"))),
-		update(endpoint(small, open), has(theEndpoint, "auth.mode", text("none")), has(theEndpoint, "invoke_policy", knownvalue.Null())),
-		update(endpoint(small, open, `network = { access = "private", allowed_namespaces = ["callers"] }`), has(theEndpoint, "network.access", text("private"))),
-		update(endpoint(small, open, `kubernetes = { node_selector = { "kubernetes.io/os" = "linux" }, tolerations = [{ key = "gpu", operator = "Exists" }] }`),
+		update(Endpoint(larger)),
+		update(Endpoint(Small+"scaling = { min = 2 }"), has(theEndpoint, main+"scaling.max", number(2))),
+		update(Endpoint(scaled), has(theEndpoint, main+"scaling.max", number(4)), has(theEndpoint, main+"scaling.metrics", knownvalue.ListSizeExact(1))),
+		update(Endpoint(Small+"env = { THREADS = \"2\" }"), has(theEndpoint, main+"env.THREADS", text("2"))),
+		update(Endpoint(Small, `labels = { team = "risk" }`), has(theEndpoint, "labels.team", text("risk"))),
+		update(Endpoint(Small, `auth = { invokers = ["group:risk"] }`), has(theEndpoint, "auth.mode", text("iam"))),
+		update(Endpoint(Small, Open), has(theEndpoint, "auth.mode", text("none")), has(theEndpoint, "invoke_policy", knownvalue.Null())),
+		update(Endpoint(Small, Open, `network = { access = "private", allowed_namespaces = ["callers"] }`), has(theEndpoint, "network.access", text("private"))),
+		update(Endpoint(Small, Open, `kubernetes = { node_selector = { "kubernetes.io/os" = "linux" }, tolerations = [{ key = "gpu", operator = "Exists" }] }`),
 			has(theEndpoint, "kubernetes.node_selector", knownvalue.MapSizeExact(1))),
-		update(endpoint(small, open, `timeouts = { update = "20m" }`), has(theEndpoint, "timeouts.update", text("20m"))),
+		update(Endpoint(Small, Open, `timeouts = { update = "20m" }`), has(theEndpoint, "timeouts.update", text("20m"))),
 	}
 	if p.Serving == "deployment" {
 		longer := strings.Replace(scaled, "max = 4", "max = 4\n scale_in_cooldown = \"300s\"", 1)
-		steps = append(steps, update(endpoint(longer, open), has(theEndpoint, main+"scaling.scale_in_cooldown", text("300s"))),
-			step(base+endpoint(strings.Replace(longer, "300s", "5m", 1), open), changesNothing()))
+		steps = append(steps, update(Endpoint(longer, Open), has(theEndpoint, main+"scaling.scale_in_cooldown", text("300s"))),
+			step(base+Endpoint(strings.Replace(longer, "300s", "5m", 1), Open), changesNothing()))
 	}
 	if p.Gateway {
-		steps = append(steps, update(endpoint(small, open, `request_timeout = "20s"`), has(theEndpoint, "request_timeout", text("20s"))))
+		steps = append(steps, update(Endpoint(Small, Open, `request_timeout = "20s"`), has(theEndpoint, "request_timeout", text("20s"))))
 	}
 	run(t, steps...)
 }
@@ -55,8 +55,8 @@ func updates(t *testing.T, p *Platform) {
 // rollout publishes a version and expects the endpoint to move to it.
 func rollout(t *testing.T, p *Platform) {
 	run(t,
-		resource.TestStep{Config: p.Provider() + p.model(t, 1) + endpoint(scaled)},
-		resource.TestStep{Config: p.Provider() + p.model(t, 2) + endpoint(scaled),
+		resource.TestStep{Config: p.Provider() + p.Model(t, 1) + Endpoint(scaled)},
+		resource.TestStep{Config: p.Provider() + p.Model(t, 2) + Endpoint(scaled),
 			ConfigPlanChecks:  updated(leavesOpen(theEndpoint, main+"model")),
 			ConfigStateChecks: []statecheck.StateCheck{has(theEndpoint, main+"model_version", text("2"))}},
 	)
@@ -64,10 +64,10 @@ func rollout(t *testing.T, p *Platform) {
 
 // several deployments share requests, where there is a gateway to share them out.
 func several(t *testing.T, p *Platform) {
-	base := p.Provider() + p.model(t, 1)
+	base := p.Provider() + p.Model(t, 1)
 	two := func(a, b string) string {
-		deployment := "%s = {\n model = ml_model.fraud.version_id\n " + small + "\n %s\n }\n"
-		return base + endpointWith(fmt.Sprintf(deployment+deployment, "blue", a, "green", b))
+		deployment := "%s = {\n model = ml_model.fraud.version_id\n " + Small + "\n %s\n }\n"
+		return base + EndpointWith(fmt.Sprintf(deployment+deployment, "blue", a, "green", b))
 	}
 	if !p.Gateway {
 		run(t, resource.TestStep{Config: two("traffic = 90", "traffic = 10"), PlanOnly: true, ExpectError: pattern(`deployments["blue"].traffic`, "needs a gateway")},
@@ -83,18 +83,21 @@ func several(t *testing.T, p *Platform) {
 		steps = append(steps, resource.TestStep{Config: two("traffic = 100", "mirror = 20"), ConfigPlanChecks: updated(),
 			ConfigStateChecks: []statecheck.StateCheck{has(theEndpoint, "deployments.green.mirror", number(20)), has(theEndpoint, "deployments.green.traffic", number(0))}})
 	}
-	run(t, append(steps, resource.TestStep{Config: base + endpoint(small), ConfigPlanChecks: updated(),
+	if !p.Mirrors {
+		steps = append(steps, resource.TestStep{Config: two("traffic = 100", "mirror = 20"), PlanOnly: true, ExpectError: pattern(`deployments["green"].mirror`, "HTTPRouteRequestMirror")})
+	}
+	run(t, append(steps, resource.TestStep{Config: base + Endpoint(Small), ConfigPlanChecks: updated(),
 		ConfigStateChecks: []statecheck.StateCheck{has(theEndpoint, "deployments", knownvalue.MapSizeExact(1))}})...)
 }
 
 // replacement changes what an endpoint and a model are called.
 func replacement(t *testing.T, p *Platform) {
-	base := p.Provider() + p.model(t, 1)
+	base := p.Provider() + p.Model(t, 1)
 	replaced := plans(theEndpoint, plancheck.ResourceActionDestroyBeforeCreate)
 	run(t,
-		resource.TestStep{Config: base + endpoint(small)},
-		step(base+strings.Replace(endpoint(small), `name = "fraud"`, `name = "churn"`, 1), replaced),
-		resource.TestStep{Config: p.Provider() + strings.Replace(p.model(t, 1), `name = "fraud"`, `name = "churn"`, 1) + endpoint(small),
+		resource.TestStep{Config: base + Endpoint(Small)},
+		step(base+strings.Replace(Endpoint(Small), `name = "fraud"`, `name = "churn"`, 1), replaced),
+		resource.TestStep{Config: p.Provider() + strings.Replace(p.Model(t, 1), `name = "fraud"`, `name = "churn"`, 1) + Endpoint(Small),
 			ConfigPlanChecks: resource.ConfigPlanChecks{PreApply: append(replaced.PreApply, plancheck.ExpectResourceAction(theModel, plancheck.ResourceActionDestroyBeforeCreate))}},
 	)
 }
@@ -102,7 +105,7 @@ func replacement(t *testing.T, p *Platform) {
 // labels of the provider go on everything, and their change alone is a change.
 func labels(t *testing.T, p *Platform) {
 	config := func(labels string) string {
-		return p.Provider("labels = { "+labels+" }") + p.model(t, 1, `labels = { own = "1" }`) + endpoint(small)
+		return p.Provider("labels = { "+labels+" }") + p.Model(t, 1, `labels = { own = "1" }`) + Endpoint(Small)
 	}
 	effective := func(k, v string) []statecheck.StateCheck {
 		return []statecheck.StateCheck{has(theEndpoint, "effective_labels", knownvalue.MapExact(map[string]knownvalue.Check{k: text(v)})), has(theEndpoint, "labels", knownvalue.Null()),
@@ -120,8 +123,8 @@ func unknown(t *testing.T, p *Platform) {
 	file := acctest.Example(t, "quickstart/model/fraud-v1.onnx")
 	later := fmt.Sprintf("resource \"terraform_data\" \"later\" {\n  input = { namespace = %q, file = %q, label = \"risk\", cpu = 0.02 }\n}\n", p.Namespace, file)
 	config := later + strings.Replace(p.Provider(), fmt.Sprintf("namespace = %q", p.Namespace), "namespace = terraform_data.later.output.namespace", 1) +
-		strings.Replace(p.model(t, 1, `labels = { team = terraform_data.later.output.label }`), fmt.Sprintf("%q", file), "terraform_data.later.output.file", 1) +
-		endpoint("compute = { cpu = terraform_data.later.output.cpu, memory_gib = 0.0625 }", `labels = { team = terraform_data.later.output.label }`)
+		strings.Replace(p.Model(t, 1, `labels = { team = terraform_data.later.output.label }`), fmt.Sprintf("%q", file), "terraform_data.later.output.file", 1) +
+		Endpoint("compute = { cpu = terraform_data.later.output.cpu, memory_gib = 0.0625 }", `labels = { team = terraform_data.later.output.label }`)
 	run(t,
 		resource.TestStep{Config: config, ConfigPlanChecks: plans(theModel, plancheck.ResourceActionCreate, leavesOpen(theModel, "location")),
 			ConfigStateChecks: []statecheck.StateCheck{has(theModel, "version_id", text(p.id("@1"))), has(theEndpoint, main+"model_version", text("1"))}},
@@ -131,11 +134,11 @@ func unknown(t *testing.T, p *Platform) {
 // approval: a plan refuses to serve what will not be approved, and allows what the
 // same plan approves.
 func approval(t *testing.T, p *Platform) {
-	of := func(a string) string { return p.Provider() + p.model(t, 1, `approval = "`+a+`"`) }
+	of := func(a string) string { return p.Provider() + p.Model(t, 1, `approval = "`+a+`"`) }
 	run(t,
 		resource.TestStep{Config: of("pending")},
-		resource.TestStep{Config: of("pending") + endpoint(small), PlanOnly: true, ExpectError: pattern(`deployments["main"].model`, "only an approved version may be served")},
-		resource.TestStep{Config: of("approved") + endpoint(small)},
-		resource.TestStep{Config: of("rejected") + strings.Replace(endpoint(small), "main = {", "other = {", 1), PlanOnly: true, ExpectError: pattern("only an approved version may be served")},
+		resource.TestStep{Config: of("pending") + Endpoint(Small), PlanOnly: true, ExpectError: pattern(`deployments["main"].model`, "only an approved version may be served")},
+		resource.TestStep{Config: of("approved") + Endpoint(Small)},
+		resource.TestStep{Config: of("rejected") + strings.Replace(Endpoint(Small), "main = {", "other = {", 1), PlanOnly: true, ExpectError: pattern("only an approved version may be served")},
 	)
 }

@@ -24,12 +24,12 @@ func (p *Platform) id(more string) string {
 // model changes one attribute at a time, none of which makes a version.
 func model(t *testing.T, p *Platform) {
 	update := func(more string, expect ...statecheck.StateCheck) resource.TestStep {
-		return resource.TestStep{Config: p.Provider() + p.model(t, 1, more),
+		return resource.TestStep{Config: p.Provider() + p.Model(t, 1, more),
 			ConfigPlanChecks:  plans(theModel, plancheck.ResourceActionUpdate, knows(theModel, "version_id", p.id("@1"))),
 			ConfigStateChecks: append(expect, has(theModel, "version_id", text(p.id("@1"))))}
 	}
 	run(t,
-		resource.TestStep{Config: p.Provider() + p.model(t, 1),
+		resource.TestStep{Config: p.Provider() + p.Model(t, 1),
 			ConfigPlanChecks: plans(theModel, plancheck.ResourceActionCreate, knows(theModel, "id", p.id("")), knows(theModel, "location", p.Namespace), leavesOpen(theModel, "version_id")),
 			ConfigStateChecks: []statecheck.StateCheck{has(theModel, "version_id", text(p.id("@1"))), has(theModel, "version", text("1")),
 				has(theModel, "approval", text("approved")), has(theModel, "previous_version_id", knownvalue.Null())}},
@@ -46,21 +46,21 @@ func model(t *testing.T, p *Platform) {
 // versions are made by what is served, and pruned.
 func versions(t *testing.T, p *Platform) {
 	run(t,
-		resource.TestStep{Config: p.Provider() + p.model(t, 1)},
-		resource.TestStep{Config: p.Provider() + p.model(t, 2),
+		resource.TestStep{Config: p.Provider() + p.Model(t, 1)},
+		resource.TestStep{Config: p.Provider() + p.Model(t, 2),
 			ConfigPlanChecks: plans(theModel, plancheck.ResourceActionUpdate, leavesOpen(theModel, "version_id")),
 			ConfigStateChecks: []statecheck.StateCheck{has(theModel, "version_id", text(p.id("@2"))), has(theModel, "previous_version_id", text(p.id("@1"))),
 				has(theModel, "versions", knownvalue.ListSizeExact(2))}},
 		resource.TestStep{Config: p.Provider() + p.served(t, 2, `env = { THREADS = "2" }`),
 			ConfigPlanChecks:  plans(theModel, plancheck.ResourceActionUpdate, leavesOpen(theModel, "version_id")),
 			ConfigStateChecks: []statecheck.StateCheck{has(theModel, "version", text("3"))}},
-		resource.TestStep{Config: p.Provider() + p.model(t, 2, `retain_versions = 1`),
+		resource.TestStep{Config: p.Provider() + p.Model(t, 2, `retain_versions = 1`),
 			ConfigStateChecks: []statecheck.StateCheck{has(theModel, "version", text("4")), has(theModel, "versions", knownvalue.ListSizeExact(1))}},
 	)
 }
 
 func modelImport(t *testing.T, p *Platform) {
-	config := p.Provider() + p.model(t, 1, `aliases = ["champion"]`, `labels = { team = "risk" }`, `description = "Scores"`, `metadata = { run = "7" }`)
+	config := p.Provider() + p.Model(t, 1, `aliases = ["champion"]`, `labels = { team = "risk" }`, `description = "Scores"`, `metadata = { run = "7" }`)
 	run(t,
 		resource.TestStep{Config: config},
 		resource.TestStep{ResourceName: theModel, ImportState: true, ImportStateKind: resource.ImportBlockWithID, ImportStateId: p.id(""), Config: config},
@@ -73,7 +73,7 @@ func modelImport(t *testing.T, p *Platform) {
 // modelDrift edits records, and deletes them. An immutable one cannot be edited; the
 // model's own can.
 func modelDrift(t *testing.T, p *Platform) {
-	config := p.Provider() + p.model(t, 1, `labels = { team = "risk" }`, `aliases = ["champion"]`)
+	config := p.Provider() + p.Model(t, 1, `labels = { team = "risk" }`, `aliases = ["champion"]`)
 	run(t,
 		resource.TestStep{Config: config},
 		resource.TestStep{Config: config, ConfigPlanChecks: plans(theModel, plancheck.ResourceActionUpdate),

@@ -18,36 +18,36 @@ import (
 // refusals holds plans to promise 6: what cannot work is refused before anything is
 // created, where the configuration says it.
 func refusals(t *testing.T, p *Platform) {
-	good := p.model(t, 1)
-	metrics := func(scaling string) string { return endpoint(small + "scaling = { " + scaling + " }") }
+	good := p.Model(t, 1)
+	metrics := func(scaling string) string { return Endpoint(Small + "scaling = { " + scaling + " }") }
 	cases := map[string]struct{ config, says, at string }{
-		"bad endpoint name":      {good + strings.Replace(endpoint(small), `name = "fraud"`, `name = "Fraud"`, 1), "Fraud", "name: "},
-		"long endpoint name":     {good + strings.Replace(endpoint(small), `name = "fraud"`, `name = "`+strings.Repeat("f", 51)+`"`, 1), "too long", "name: "},
+		"bad endpoint name":      {good + strings.Replace(Endpoint(Small), `name = "fraud"`, `name = "Fraud"`, 1), "Fraud", "name: "},
+		"long endpoint name":     {good + strings.Replace(Endpoint(Small), `name = "fraud"`, `name = "`+strings.Repeat("f", 51)+`"`, 1), "too long", "name: "},
 		"bad model name":         {strings.Replace(good, `"fraud"`+"\n  artifact", `"fr_aud"`+"\n  artifact", 1), "fr_aud", "name: "},
-		"no such namespace":      {good + strings.Replace(endpoint(small), `name = "fraud"`, "name = \"fraud\"\n location = \"nowhere\"", 1), "", "location"},
-		"version missing":        {strings.Replace(endpoint(small), "ml_model.fraud.version_id", `"`+p.id("@9")+`"`, 1), "does not exist", `deployments["main"].model`},
-		"version elsewhere":      {strings.Replace(endpoint(small), "ml_model.fraud.version_id", `"sagemaker/eu-west-1/fraud@1"`, 1), "is on sagemaker", `deployments["main"].model`},
+		"no such namespace":      {good + strings.Replace(Endpoint(Small), `name = "fraud"`, "name = \"fraud\"\n location = \"nowhere\"", 1), "", "location"},
+		"version missing":        {strings.Replace(Endpoint(Small), "ml_model.fraud.version_id", `"`+p.id("@9")+`"`, 1), "does not exist", `deployments["main"].model`},
+		"version elsewhere":      {strings.Replace(Endpoint(Small), "ml_model.fraud.version_id", `"sagemaker/eu-west-1/fraud@1"`, 1), "is on sagemaker", `deployments["main"].model`},
 		"scale to zero":          {good + metrics("min = 0, max = 2, metrics = [{ type = \"cpu\", target = 50 }]"), "keeps at least 1 of a deployment's replicas", `deployments["main"].scaling.min`},
 		"schedules":              {good + metrics("min = 1, max = 2, schedules = [{ name = \"x\", cron = \"1 8 * * *\", min = 1, max = 2 }]"), "KEDA", `deployments["main"].scaling.schedules`},
-		"canary":                 {good + endpoint(small+"scaling = { min = 2 }", `rollout = { strategy = "canary", steps = [10] }`), "all requests at once", "rollout.strategy"},
-		"key of one's own":       {good + endpoint(small, `encryption = { key = "projects/x" }`), "encrypts at rest", "encryption.key"},
-		"capture":                {good + endpoint(small, `capture = { percent = 10, destination = "s3://x/y" }`), "records requests", "capture"},
-		"token auth":             {good + endpoint(small, `auth = { mode = "token" }`), "issues no tokens", "auth.mode"},
-		"oidc without issuer":    {good + endpoint(small, `auth = { mode = "oidc" }`), "whose tokens to accept", "auth.oidc"},
-		"mtls without authority": {good + endpoint(small, `auth = { mode = "mtls" }`, `network = { access = "private" }`), "needs a certificate and an authority", "encryption.tls"},
-		"unknown accelerator":    {good + endpoint(`compute = { cpu = 0.02, memory_gib = 0.0625, accelerator = { type = "nvidia-z9" } }`), "nvidia-z9", `deployments["main"].compute.accelerator.type`},
-		"no priority class":      {good + endpoint(small, `kubernetes = { priority_class = "urgent" }`), "urgent", "kubernetes.priority_class"},
-		"no runtime class":       {good + endpoint(small, `kubernetes = { runtime_class = "gvisor" }`), "gvisor", "kubernetes.runtime_class"},
-		"other platform's":       {good + endpoint(small, `sagemaker = { network_isolation = true }`), "SageMaker", "sagemaker"},
-		"bad label":              {good + endpoint(small, `labels = { team = "risk and fraud" }`), "cannot be the value of a label", "labels"},
+		"canary":                 {good + Endpoint(Small+"scaling = { min = 2 }", `rollout = { strategy = "canary", steps = [10] }`), "all requests at once", "rollout.strategy"},
+		"key of one's own":       {good + Endpoint(Small, `encryption = { key = "projects/x" }`), "encrypts at rest", "encryption.key"},
+		"capture":                {good + Endpoint(Small, `capture = { percent = 10, destination = "s3://x/y" }`), "records requests", "capture"},
+		"token auth":             {good + Endpoint(Small, `auth = { mode = "token" }`), "issues no tokens", "auth.mode"},
+		"oidc without issuer":    {good + Endpoint(Small, `auth = { mode = "oidc" }`), "whose tokens to accept", "auth.oidc"},
+		"mtls without authority": {good + Endpoint(Small, `auth = { mode = "mtls" }`, `network = { access = "private" }`), "needs a certificate and an authority", "encryption.tls"},
+		"unknown accelerator":    {good + Endpoint(`compute = { cpu = 0.02, memory_gib = 0.0625, accelerator = { type = "nvidia-z9" } }`), "nvidia-z9", `deployments["main"].compute.accelerator.type`},
+		"no priority class":      {good + Endpoint(Small, `kubernetes = { priority_class = "urgent" }`), "urgent", "kubernetes.priority_class"},
+		"no runtime class":       {good + Endpoint(Small, `kubernetes = { runtime_class = "gvisor" }`), "gvisor", "kubernetes.runtime_class"},
+		"other platform's":       {good + Endpoint(Small, `sagemaker = { network_isolation = true }`), "SageMaker", "sagemaker"},
+		"bad label":              {good + Endpoint(Small, `labels = { team = "risk and fraud" }`), "cannot be the value of a label", "labels"},
 	}
 	if p.Serving == "deployment" {
 		cases["no metrics adapter"] = struct{ config, says, at string }{good + metrics("min = 1, max = 2, metrics = [{ type = \"requests_per_replica\", target = 50 }]"),
 			"custom.metrics.k8s.io", `deployments["main"].scaling.metrics`}
 	}
 	if !p.Gateway {
-		cases["key auth without a gateway"] = struct{ config, says, at string }{good + endpoint(small, `auth = { mode = "key" }`), "needs a gateway", "auth.mode"}
-		cases["timeout without a gateway"] = struct{ config, says, at string }{good + endpoint(small, `request_timeout = "5s"`), "needs a gateway", "request_timeout"}
+		cases["key auth without a gateway"] = struct{ config, says, at string }{good + Endpoint(Small, `auth = { mode = "key" }`), "needs a gateway", "auth.mode"}
+		cases["timeout without a gateway"] = struct{ config, says, at string }{good + Endpoint(Small, `request_timeout = "5s"`), "needs a gateway", "request_timeout"}
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -92,10 +92,15 @@ const (
 	theEndpoint = "ml_endpoint.fraud"
 	main        = "deployments.main."
 
-	small  = "compute = { cpu = 0.02, memory_gib = 0.0625 }\n"
 	larger = "compute = { cpu = 0.03, memory_gib = 0.125 }\n"
-	scaled = small + "scaling = {\n min = 1\n max = 4\n metrics = [{ type = \"cpu\", target = 60 }]\n}\n"
-	open   = "auth = { mode = \"none\" }"
+	scaled = Small + "scaling = {\n min = 1\n max = 4\n metrics = [{ type = \"cpu\", target = 60 }]\n}\n"
+)
+
+// Parts of configurations: the compute of a deployment that fits any machine, and an
+// endpoint that answers anybody.
+const (
+	Small = "compute = { cpu = 0.02, memory_gib = 0.0625 }\n"
+	Open  = "auth = { mode = \"none\" }"
 )
 
 var (
@@ -106,8 +111,8 @@ var (
 
 func number(n int64) knownvalue.Check { return knownvalue.Int64Exact(n) }
 
-// model is the configuration of ml_model.fraud with one of the examples' artifacts.
-func (p *Platform) model(t *testing.T, version int, more ...string) string {
+// Model is the configuration of ml_model.fraud with one of the examples' artifacts.
+func (p *Platform) Model(t *testing.T, version int, more ...string) string {
 	t.Helper()
 	return p.served(t, version, "", more...)
 }
@@ -119,12 +124,13 @@ func (p *Platform) served(t *testing.T, version int, serving string, more ...str
 		"  serving = {\n image = %q\n protocol = \"v2\"\n %s }\n  %s\n}\n", file, p.Image, serving, strings.Join(more, "\n  "))
 }
 
-// endpoint is the configuration of ml_endpoint.fraud with one deployment.
-func endpoint(deployment string, more ...string) string {
-	return endpointWith("main = {\n model = ml_model.fraud.version_id\n "+deployment+"\n }", more...)
+// Endpoint is the configuration of ml_endpoint.fraud with one deployment.
+func Endpoint(deployment string, more ...string) string {
+	return EndpointWith("main = {\n model = ml_model.fraud.version_id\n "+deployment+"\n }", more...)
 }
 
-func endpointWith(deployments string, more ...string) string {
+// EndpointWith is one with any deployments.
+func EndpointWith(deployments string, more ...string) string {
 	return fmt.Sprintf("resource \"ml_endpoint\" \"fraud\" {\n  platform = \"kubernetes\"\n  name = \"fraud\"\n  deployments = {\n%s\n}\n  %s\n}\n", deployments, strings.Join(more, "\n  "))
 }
 

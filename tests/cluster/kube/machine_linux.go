@@ -37,6 +37,10 @@ type machine struct {
 	lock   *os.File   // locked until this process and the first process have closed it
 	spaces []*os.File // the namespaces, in the order in which they are entered
 
+	enter   sync.Once
+	work    chan func() // of the thread that is in all of them
+	entered error
+
 	mu        sync.Mutex
 	processes []*process
 }
@@ -145,25 +149,60 @@ func (m *machine) boot(ctx context.Context) error {
 	return nil
 }
 
-// inside does something in the first n namespaces (1 is the network, 3 are all), on
-// a thread of its own that is not used again.
-func (m *machine) inside(n int, do func() error) error {
+// A thread that has been in other namespaces must not end while tests run: with it
+// the kernel ends the processes that were started from it and asked for that, as
+// terraform is by those who run it.
+
+// inside does something in all namespaces, on a thread that is used for nothing else.
+func (m *machine) inside(do func() error) error {
+	m.enter.Do(func() {
+		m.work = make(chan func())
+		entered := make(chan error)
+		go func() {
+			runtime.LockOSThread()             // never unlocked: it ends with the machine
+			err := unix.Unshare(unix.CLONE_FS) // a thread that shares its root cannot enter mounts
+			for _, space := range m.spaces {
+				if err == nil {
+					err = unix.Setns(int(space.Fd()), 0)
+				}
+			}
+			entered <- err
+			for work := range m.work {
+				work()
+			}
+		}()
+		m.entered = <-entered
+	})
+	if m.entered != nil {
+		return fmt.Errorf("entering the namespaces: %w", m.entered)
+	}
+	done := make(chan error)
+	m.work <- func() { done <- do() }
+	return <-done
+}
+
+// connected does something in the network of the machine, on a thread that then
+// goes back to the network it came from.
+func (m *machine) connected(do func() error) error {
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = own.Close() }() // only read
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked, so that the thread ends with this function
-		if n > 1 {
-			if err := unix.Unshare(unix.CLONE_FS); err != nil { // a thread that shares its root cannot enter mounts
-				done <- err
-				return
-			}
+		runtime.LockOSThread()
+		if err := unix.Setns(int(m.spaces[0].Fd()), 0); err != nil {
+			done <- fmt.Errorf("entering %s: %w", m.spaces[0].Name(), err)
+			return
 		}
-		for _, space := range m.spaces[:n] {
-			if err := unix.Setns(int(space.Fd()), 0); err != nil {
-				done <- fmt.Errorf("entering %s: %w", space.Name(), err)
-				return
-			}
+		result := do()
+		if err := unix.Setns(int(own.Fd()), 0); err != nil {
+			done <- fmt.Errorf("leaving %s: %w", m.spaces[0].Name(), err)
+			return // and the thread ends, since it is of no use here
 		}
-		done <- do()
+		runtime.UnlockOSThread()
+		done <- result
 	}()
 	return <-done
 }
@@ -173,7 +212,7 @@ func (m *machine) find(name string) string { return m.at.find(name) }
 
 // dial connects as a process of the machine would.
 func (m *machine) dial(ctx context.Context, address string) (conn net.Conn, err error) {
-	err = m.inside(1, func() error {
+	err = m.connected(func() error {
 		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
 		return err
 	})
@@ -190,7 +229,7 @@ func (m *machine) start(name string, env []string, argv ...string) error {
 	defer func() { _ = log.Close() }() // the process has its own
 	fmt.Fprintln(log, "+", strings.Join(argv, " "))
 	cmd := &exec.Cmd{Path: argv[0], Args: argv, Dir: "/", Stdout: log, Stderr: log, Env: append(environment(), env...)}
-	if err := m.inside(3, cmd.Start); err != nil {
+	if err := m.inside(cmd.Start); err != nil {
 		return fmt.Errorf("starting %s: %w", name, err)
 	}
 	p := &process{name: name, done: make(chan struct{})}
@@ -209,7 +248,7 @@ func (m *machine) run(ctx context.Context, argv ...string) (string, error) {
 	var out bytes.Buffer
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = "/", environment(), &out, &out
-	if err := m.inside(3, cmd.Start); err != nil {
+	if err := m.inside(cmd.Start); err != nil {
 		return "", fmt.Errorf("starting %s: %w", argv[0], err)
 	}
 	if err := cmd.Wait(); err != nil {
@@ -244,6 +283,9 @@ func (m *machine) log(name string) (*os.File, error) {
 // stop ends every process and removes what the machine has on the host, but its
 // logs.
 func (m *machine) stop() error {
+	if m.work != nil {
+		close(m.work)
+	}
 	for _, f := range m.spaces {
 		_ = f.Close() // nothing to lose
 	}
