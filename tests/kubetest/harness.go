@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -60,7 +61,12 @@ func (c *Cluster) Open(t *testing.T, cutter *drivertest.Cutter) driver.Driver {
 		return !strings.HasPrefix(call, http.MethodGet) && !strings.Contains(call, "/proxy")
 	}
 	cfg := c.Config
-	cfg.Transport = func(next http.RoundTripper) http.RoundTripper { return &cutting{cutter, next} }
+	cfg.Transport = func(next http.RoundTripper) http.RoundTripper {
+		if c.Config.Transport != nil {
+			next = c.Config.Transport(next)
+		}
+		return &cutting{cutter, next}
+	}
 	d, err := kubernetes.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -95,15 +101,26 @@ func (c *Cluster) Clock() *drivertest.Clock { return c.Time }
 // Location is the namespace.
 func (c *Cluster) Location() string { return c.Namespace }
 
-// Artifact is a file on this machine.
+// Artifact is a file on this machine: the example's model, with content as its
+// description (doc_string, field 6 of ONNX's ModelProto).
 func (c *Cluster) Artifact(t *testing.T, content string) (uri, digest string) {
 	t.Helper()
+	data := protowire.AppendString(protowire.AppendTag(example(t), 6, protowire.BytesType), content)
 	path := filepath.Join(t.TempDir(), url.PathEscape(content)+".onnx")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	sum := sha256.Sum256([]byte(content))
+	sum := sha256.Sum256(data)
 	return path, hex.EncodeToString(sum[:])
+}
+
+func example(t *testing.T) []byte {
+	t.Helper()
+	model, err := os.ReadFile(filepath.Join("..", "..", "examples", "quickstart", "model", "fraud-v1.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return model
 }
 
 // Endpoint is one with the provider's defaults.
@@ -152,11 +169,7 @@ var (
 // HandMade makes a Deployment and a Service, as a person with kubectl would.
 func (c *Cluster) HandMade(t *testing.T, name string, ref driver.VersionRef) {
 	t.Helper()
-	model, err := os.ReadFile(filepath.Join("..", "..", "examples", "quickstart", "model", "fraud-v1.onnx"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range HandMade(c.Namespace, name, c.Image, model, map[string]any{"ml.terraform.io/model": ref.Key.Name, "ml.terraform.io/model-version": ref.Version}) {
+	for _, o := range HandMade(c.Namespace, name, c.Image, example(t), map[string]any{"ml.terraform.io/model": ref.Key.Name, "ml.terraform.io/model-version": ref.Version}) {
 		if _, err := c.client(t).Resource(KindOf(o)).Namespace(c.Namespace).Create(t.Context(), o, metav1.CreateOptions{FieldManager: "kubectl-create"}); err != nil {
 			t.Fatal(err)
 		}
