@@ -2,9 +2,10 @@
 // SPDX-License-Identifier: MPL-2.0
 
 // Command demo shows the provider at work, on emulators inside this machine: it
-// applies examples/quickstart with the real terraform, asks the endpoint for a
-// prediction, publishes a second version, plans again, and destroys. It fails if
-// anything it says is not so. Run it with "make demo".
+// applies examples/quickstart with the real terraform, which serves one model on
+// several platforms, asks each endpoint for a prediction as that platform's clients
+// do, publishes a second version, plans again, and destroys. It fails if anything it
+// says is not so. Run it with "make demo".
 package main
 
 import (
@@ -54,7 +55,7 @@ func run(ctx context.Context, provider, source string) error {
 		return err
 	}
 	tf := &workspace{cli, filepath.Join(work, "quickstart")}
-	heading("terraform-provider-ml", "one model, one endpoint, on SageMaker in rehearsal: no account, nothing leaves this machine")
+	heading("terraform-provider-ml", "one configuration, one model, on "+names()+" in rehearsal: no account, nothing leaves this machine")
 	if err := story(ctx, tf); err != nil {
 		return err
 	}
@@ -73,7 +74,7 @@ func story(ctx context.Context, tf *workspace) (err error) {
 	if err := serve(ctx, tf, "Register fraud-v1.onnx and serve it", "model/fraud-v1.onnx", "1"); err != nil {
 		return err
 	}
-	if err := serve(ctx, tf, "Publish fraud-v2.onnx; the endpoint moves over", "model/fraud-v2.onnx", "2"); err != nil {
+	if err := serve(ctx, tf, "Publish fraud-v2.onnx; the endpoints move over", "model/fraud-v2.onnx", "2"); err != nil {
 		return err
 	}
 	chapter("Plan again: what is observed is what is wanted", "terraform plan")
@@ -85,15 +86,19 @@ func story(ctx context.Context, tf *workspace) (err error) {
 	if err := tf.run(ctx, "destroy", "-auto-approve"); err != nil {
 		return err
 	}
-	left, err := leftovers(ctx, tf.stateDir())
-	if err != nil {
-		return err
-	}
-	if len(left) > 0 {
-		return fmt.Errorf("destroy left behind: %v", left)
-	}
-	fact("left behind", "nothing: no endpoint, configuration, model or version")
-	return nil
+	return open(tf.stateDir(), func(urls map[string]string) error {
+		for _, p := range platforms {
+			left, err := p.leftovers(ctx, urls)
+			if err != nil {
+				return err
+			}
+			if len(left) > 0 {
+				return fmt.Errorf("destroy left behind on %s: %v", p.name, left)
+			}
+			fact(p.name, "nothing is left: "+p.kinds)
+		}
+		return nil
+	})
 }
 
 // serve applies one version and shows that it answers.
@@ -107,15 +112,26 @@ func serve(ctx context.Context, tf *workspace, title, file, version string) erro
 	if err != nil {
 		return err
 	}
-	fact("version", fmt.Sprintf("%s  (%.1f s)", out["version_id"], time.Since(took).Seconds()))
-	fact("runs on", out["instance_type"]+", chosen from cpu = 2, memory_gib = 8; 1 to 4 replicas")
-	answer, err := predict(ctx, tf.stateDir(), request)
-	if err != nil {
-		return err
-	}
-	if answer.Version != version || answer.Score == nil {
-		return fmt.Errorf("asked for version %s, and got %+v", version, answer)
-	}
-	fact("prediction", fmt.Sprintf("score %.4f from model %s, version %s", *answer.Score, answer.Model, answer.Version))
-	return nil
+	fact("applied", fmt.Sprintf("in %.1f s", time.Since(took).Seconds()))
+	return open(tf.stateDir(), func(urls map[string]string) error {
+		for _, p := range platforms {
+			body, err := p.predict(ctx, urls, request)
+			if err != nil {
+				return fmt.Errorf("%s: %w", p.name, err)
+			}
+			a, err := read(body)
+			if err != nil {
+				return err
+			}
+			if a.Version != version || a.Score == nil {
+				return fmt.Errorf("%s: asked for version %s, and got %s", p.name, version, body)
+			}
+			where := ""
+			if machine := out["instance_type"][p.key]; machine != "" {
+				where = ", on " + machine + ", chosen from cpu = 2, memory_gib = 8"
+			}
+			fact(p.name, fmt.Sprintf("%-32s score %.4f from version %s%s", out["version_id"][p.key], *a.Score, a.Version, where))
+		}
+		return nil
+	})
 }

@@ -26,17 +26,17 @@ func (w *workspace) run(ctx context.Context, args ...string) error {
 	return err
 }
 
-// outputs are the configuration's outputs, all of them strings.
-func (w *workspace) outputs(ctx context.Context) (map[string]string, error) {
+// outputs are the configuration's outputs: a text for each platform.
+func (w *workspace) outputs(ctx context.Context) (map[string]map[string]string, error) {
 	data, err := w.cli.Run(ctx, w.dir, nil, "output", "-json")
 	if err != nil {
 		return nil, err
 	}
-	var raw map[string]struct{ Value string }
+	var raw map[string]struct{ Value map[string]string }
 	if err := json.Unmarshal([]byte(data), &raw); err != nil {
 		return nil, fmt.Errorf("terraform output: %w", err)
 	}
-	values := make(map[string]string, len(raw))
+	values := make(map[string]map[string]string, len(raw))
 	for name, o := range raw {
 		values[name] = o.Value
 	}

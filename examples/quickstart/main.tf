@@ -1,5 +1,6 @@
-# A model file, registered and served by one apply. In rehearsal: no account is
-# needed and nothing leaves this machine.
+# One model file, registered and served on every platform of the list by one apply:
+# the same text for all of them. In rehearsal: no account and no cluster is needed,
+# and nothing leaves this machine.
 #
 #   terraform apply
 #   terraform apply -var model_file=model/fraud-v2.onnx   # publish the next version
@@ -15,7 +16,16 @@ terraform {
 
 provider "ml" {
   sagemaker = { region = "eu-west-1" }
+  kubernetes = {
+    namespace = "default"
+    gateway   = { name = "shared", namespace = "infra", hostname = "models.example.com" }
+  }
   rehearsal = { state_dir = ".ml-rehearsal" } # remove this line to do it for real
+}
+
+variable "platforms" {
+  type    = set(string)
+  default = ["sagemaker", "kubernetes"]
 }
 
 variable "model_file" {
@@ -24,7 +34,9 @@ variable "model_file" {
 }
 
 resource "ml_model" "fraud" {
-  platform    = "sagemaker"
+  for_each = var.platforms
+
+  platform    = each.key
   name        = "fraud"
   description = "Scores card payments for fraud"
 
@@ -37,30 +49,32 @@ resource "ml_model" "fraud" {
 }
 
 resource "ml_endpoint" "fraud" {
-  platform = "sagemaker"
+  for_each = var.platforms
+
+  platform = each.key
   name     = "fraud"
 
   deployments = {
     main = {
-      model   = ml_model.fraud.version_id
+      model   = ml_model.fraud[each.key].version_id
       compute = { cpu = 2, memory_gib = 8 }
       scaling = {
         min     = 1
         max     = 4
-        metrics = [{ type = "requests_per_replica", target = 200 }]
+        metrics = [{ type = "cpu", target = 60 }]
       }
     }
   }
 }
 
 output "version_id" {
-  value = ml_model.fraud.version_id
+  value = { for platform, model in ml_model.fraud : platform => model.version_id }
 }
 
 output "instance_type" {
-  value = ml_endpoint.fraud.deployments["main"].instance_type
+  value = { for platform, endpoint in ml_endpoint.fraud : platform => endpoint.deployments["main"].instance_type }
 }
 
 output "url" {
-  value = ml_endpoint.fraud.url
+  value = { for platform, endpoint in ml_endpoint.fraud : platform => endpoint.url }
 }
