@@ -51,14 +51,20 @@ func TestKubernetesEndpoints(t *testing.T) {
 	}{"deployment": {"deployment", false}, "kserve": {"kserve", false}, "gateway": {"deployment", true}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			scenarios.Endpoints(t, func(t *testing.T) *scenarios.Platform { return cluster(t, c.serving, c.gateway) })
+			scenarios.Endpoints(t, func(t *testing.T) *scenarios.Platform {
+				t.Helper()
+				return cluster(t, c.serving, c.gateway)
+			})
 		})
 	}
 }
 
 func TestKubernetesModels(t *testing.T) {
 	t.Parallel()
-	scenarios.Models(t, func(t *testing.T) *scenarios.Platform { return cluster(t, "deployment", false) })
+	scenarios.Models(t, func(t *testing.T) *scenarios.Platform {
+		t.Helper()
+		return cluster(t, "deployment", false)
+	})
 }
 
 const onCluster = `resource "ml_model" "fraud" {

@@ -64,6 +64,7 @@ func (p *Platform) gone(t *testing.T, kind schema.GroupVersionResource, name str
 // drift changes what an endpoint consists of behind Terraform's back, and expects
 // the plan to see it and the apply to mend it.
 func drift(t *testing.T, p *Platform) {
+	t.Helper()
 	config := p.Provider() + p.Model(t, 1) + Endpoint(scaled, Open, `labels = { team = "risk" }`)
 	mended := func(reason string, change func(), whole func() error) resource.TestStep {
 		return resource.TestStep{Config: config, ConfigPlanChecks: updated(), PreConfig: func() { t.Log(reason); change() },
@@ -137,6 +138,7 @@ func (p *Platform) setImage(t *testing.T, kind schema.GroupVersionResource, name
 
 // routeDrift changes who gets the requests.
 func routeDrift(t *testing.T, p *Platform) {
+	t.Helper()
 	config := p.Provider() + p.Model(t, 1) + Endpoint(Small, Open)
 	front := kubetest.Services
 	edit := map[string]any{"spec": map[string]any{"selector": map[string]any{"app": "somebody-else"}}}
@@ -154,6 +156,7 @@ func routeDrift(t *testing.T, p *Platform) {
 // rootDrift deletes what everything else belongs to: the endpoint is gone, and made
 // anew.
 func rootDrift(t *testing.T, p *Platform) {
+	t.Helper()
 	config := p.Provider() + p.Model(t, 1) + Endpoint(Small)
 	run(t,
 		resource.TestStep{Config: config},

@@ -19,6 +19,7 @@ import (
 // updates changes one attribute at a time: each is an update in place, shows in the
 // state, and leaves an empty plan.
 func updates(t *testing.T, p *Platform) {
+	t.Helper()
 	base := p.Provider() + p.Model(t, 1)
 	update := func(config string, expect ...statecheck.StateCheck) resource.TestStep {
 		return resource.TestStep{Config: base + config, ConfigStateChecks: expect, ConfigPlanChecks: updated(knows(theEndpoint, "id", p.id("")))}
@@ -54,6 +55,7 @@ func updates(t *testing.T, p *Platform) {
 
 // rollout publishes a version and expects the endpoint to move to it.
 func rollout(t *testing.T, p *Platform) {
+	t.Helper()
 	run(t,
 		resource.TestStep{Config: p.Provider() + p.Model(t, 1) + Endpoint(scaled)},
 		resource.TestStep{Config: p.Provider() + p.Model(t, 2) + Endpoint(scaled),
@@ -64,6 +66,7 @@ func rollout(t *testing.T, p *Platform) {
 
 // several deployments share requests, where there is a gateway to share them out.
 func several(t *testing.T, p *Platform) {
+	t.Helper()
 	base := p.Provider() + p.Model(t, 1)
 	two := func(a, b string) string {
 		deployment := "%s = {\n model = ml_model.fraud.version_id\n " + Small + "\n %s\n }\n"
@@ -92,6 +95,7 @@ func several(t *testing.T, p *Platform) {
 
 // replacement changes what an endpoint and a model are called.
 func replacement(t *testing.T, p *Platform) {
+	t.Helper()
 	base := p.Provider() + p.Model(t, 1)
 	replaced := plans(theEndpoint, plancheck.ResourceActionDestroyBeforeCreate)
 	run(t,
@@ -104,6 +108,7 @@ func replacement(t *testing.T, p *Platform) {
 
 // labels of the provider go on everything, and their change alone is a change.
 func labels(t *testing.T, p *Platform) {
+	t.Helper()
 	config := func(labels string) string {
 		return p.Provider("labels = { "+labels+" }") + p.Model(t, 1, `labels = { own = "1" }`) + Endpoint(Small)
 	}
@@ -120,6 +125,7 @@ func labels(t *testing.T, p *Platform) {
 // unknown leaves to the apply what other resources decide: the provider's own
 // configuration, the artifact and parts of the endpoint.
 func unknown(t *testing.T, p *Platform) {
+	t.Helper()
 	file := acctest.Example(t, "quickstart/model/fraud-v1.onnx")
 	later := fmt.Sprintf("resource \"terraform_data\" \"later\" {\n  input = { namespace = %q, file = %q, label = \"risk\", cpu = 0.02 }\n}\n", p.Namespace, file)
 	config := later + strings.Replace(p.Provider(), fmt.Sprintf("namespace = %q", p.Namespace), "namespace = terraform_data.later.output.namespace", 1) +
@@ -134,6 +140,7 @@ func unknown(t *testing.T, p *Platform) {
 // approval: a plan refuses to serve what will not be approved, and allows what the
 // same plan approves.
 func approval(t *testing.T, p *Platform) {
+	t.Helper()
 	of := func(a string) string { return p.Provider() + p.Model(t, 1, `approval = "`+a+`"`) }
 	run(t,
 		resource.TestStep{Config: of("pending")},

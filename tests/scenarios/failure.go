@@ -16,6 +16,7 @@ import (
 // rolledBack publishes a version whose pods end at once: the apply fails with what
 // they said, the old version serves on, and the next apply goes on from there.
 func rolledBack(t *testing.T, p *Platform) {
+	t.Helper()
 	reason := "the weights are corrupt"
 	var before string
 	one := p.Provider() + p.Model(t, 1)
@@ -36,6 +37,7 @@ func rolledBack(t *testing.T, p *Platform) {
 
 // failedCreation leaves a tainted resource, which the next apply makes anew.
 func failedCreation(t *testing.T, p *Platform) {
+	t.Helper()
 	base := p.Provider() + p.Model(t, 1)
 	crash := p.Crash("no memory")
 	run(t,
@@ -46,6 +48,7 @@ func failedCreation(t *testing.T, p *Platform) {
 
 // timeout stops waiting and says so; the endpoint is in the state.
 func timeout(t *testing.T, p *Platform) {
+	t.Helper()
 	run(t,
 		resource.TestStep{Config: p.Provider() + p.Model(t, 1) + Endpoint(Small+p.Stall.Config, `timeouts = { create = "100ms" }`), PreConfig: p.Stall.arm(t), ExpectError: pattern("stopped waiting for the platform")},
 		resource.TestStep{RefreshState: true, ExpectNonEmptyPlan: true, Check: resource.TestCheckResourceAttr(theEndpoint, "name", "fraud")},
@@ -55,6 +58,7 @@ func timeout(t *testing.T, p *Platform) {
 // smokeTest takes a version back that answers wrongly, before it gets traffic, and
 // tells what was asked, answered and expected.
 func smokeTest(t *testing.T, p *Platform) {
+	t.Helper()
 	tested := func(version string) string {
 		return Endpoint(Small, fmt.Sprintf(`smoke_test = {
     request  = jsonencode({ inputs = [{ name = "features", shape = [1, 4], datatype = "FP32", data = [412.5, 3, 0.82, 1] }] })
@@ -73,6 +77,7 @@ func smokeTest(t *testing.T, p *Platform) {
 
 // liveCount: what an autoscaler chose is no difference, and survives a new version.
 func liveCount(t *testing.T, p *Platform) {
+	t.Helper()
 	config := func(version int) string { return p.Provider() + p.Model(t, version) + Endpoint(scaled) }
 	var first string
 	run(t,

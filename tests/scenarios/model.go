@@ -23,6 +23,7 @@ func (p *Platform) id(more string) string {
 
 // model changes one attribute at a time, none of which makes a version.
 func model(t *testing.T, p *Platform) {
+	t.Helper()
 	update := func(more string, expect ...statecheck.StateCheck) resource.TestStep {
 		return resource.TestStep{Config: p.Provider() + p.Model(t, 1, more),
 			ConfigPlanChecks:  plans(theModel, plancheck.ResourceActionUpdate, knows(theModel, "version_id", p.id("@1"))),
@@ -45,6 +46,7 @@ func model(t *testing.T, p *Platform) {
 
 // versions are made by what is served, and pruned.
 func versions(t *testing.T, p *Platform) {
+	t.Helper()
 	run(t,
 		resource.TestStep{Config: p.Provider() + p.Model(t, 1)},
 		resource.TestStep{Config: p.Provider() + p.Model(t, 2),
@@ -60,6 +62,7 @@ func versions(t *testing.T, p *Platform) {
 }
 
 func modelImport(t *testing.T, p *Platform) {
+	t.Helper()
 	config := p.Provider() + p.Model(t, 1, `aliases = ["champion"]`, `labels = { team = "risk" }`, `description = "Scores"`, `metadata = { run = "7" }`)
 	run(t,
 		resource.TestStep{Config: config},
@@ -73,6 +76,7 @@ func modelImport(t *testing.T, p *Platform) {
 // modelDrift edits records, and deletes them. An immutable one cannot be edited; the
 // model's own can.
 func modelDrift(t *testing.T, p *Platform) {
+	t.Helper()
 	config := p.Provider() + p.Model(t, 1, `labels = { team = "risk" }`, `aliases = ["champion"]`)
 	run(t,
 		resource.TestStep{Config: config},

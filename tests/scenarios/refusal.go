@@ -18,6 +18,7 @@ import (
 // refusals holds plans to promise 6: what cannot work is refused before anything is
 // created, where the configuration says it.
 func refusals(t *testing.T, p *Platform) {
+	t.Helper()
 	good := p.Model(t, 1)
 	metrics := func(scaling string) string { return Endpoint(Small + "scaling = { " + scaling + " }") }
 	cases := map[string]struct{ config, says, at string }{

@@ -50,6 +50,7 @@ type Fault struct {
 }
 
 func (f *Fault) arm(t *testing.T) func() {
+	t.Helper()
 	return func() {
 		if f.Arm != nil {
 			f.Arm(t)
