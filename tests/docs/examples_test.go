@@ -42,7 +42,7 @@ func TestExamplesPlan(t *testing.T) {
 	// Artifacts are read from where terraform runs the provider: here.
 	model := read(t, "examples/quickstart/model/fraud-v1.onnx")
 	t.Chdir(t.TempDir())
-	for _, file := range []string{"models/fraud.onnx", "models/vision.onnx", "models/ranking/model.bin"} {
+	for _, file := range []string{"models/fraud.onnx", "models/vision.onnx", "models/churn.onnx", "models/ranking/model.bin"} {
 		write(t, file, model)
 	}
 	t.Setenv("TF_ACC_PROVIDER_NAMESPACE", "mlplane")

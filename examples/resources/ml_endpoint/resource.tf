@@ -77,3 +77,46 @@ resource "ml_endpoint" "vision" {
     security_groups = ["sg-0a1b2c3d4e5f60718"]
   }
 }
+
+resource "ml_model" "churn" {
+  platform = "kubernetes"
+  name     = "churn"
+  location = "ml" # the namespace
+
+  artifact = {
+    uri    = "models/churn.onnx"
+    format = "onnx"
+  }
+}
+
+# In a cluster, behind the provider's gateway: one service account may call it.
+resource "ml_endpoint" "churn" {
+  platform = "kubernetes"
+  name     = "churn"
+  location = "ml"
+
+  deployments = {
+    main = {
+      model   = ml_model.churn.version_id
+      compute = { cpu = 2, memory_gib = 4 }
+      scaling = {
+        min     = 2
+        max     = 8
+        metrics = [{ type = "cpu", target = 60 }]
+      }
+    }
+  }
+
+  auth            = { invokers = ["system:serviceaccount:web:checkout"] }
+  request_timeout = "10s"
+
+  smoke_test = {
+    request = jsonencode({ inputs = [{ name = "features", shape = [1, 4], datatype = "FP32", data = [412.5, 3, 0.82, 1] }] })
+    expect  = { json = { "$.outputs[0].name" = "score" } }
+  }
+
+  kubernetes = {
+    node_selector = { pool = "inference" }
+    tolerations   = [{ key = "inference", operator = "Exists", effect = "NoSchedule" }]
+  }
+}

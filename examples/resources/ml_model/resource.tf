@@ -29,3 +29,20 @@ resource "ml_model" "ranking" {
     env   = { WORKERS = "2" }
   }
 }
+
+# In a cluster: a container of your own finds the model through ML_MODEL_DIR.
+resource "ml_model" "churn" {
+  platform = "kubernetes"
+  name     = "churn"
+  location = "ml" # the namespace
+
+  artifact = {
+    uri    = "models/churn.onnx"
+    format = "custom"
+  }
+  serving = {
+    image    = "ghcr.io/example/scorer:2.1.0"
+    protocol = "v2"
+    port     = 8080
+  }
+}
