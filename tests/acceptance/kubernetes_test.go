@@ -36,7 +36,7 @@ func cluster(t *testing.T, serving string, gateway bool) *scenarios.Platform {
 			r.Fail(t, faults...)
 		}}
 	}
-	return &scenarios.Platform{REST: r.Kubernetes(t, "ml"), Namespace: "ml", Serving: serving, Image: "registry.example.com/modelserver:1", Gateway: gateway, Mirrors: true,
+	return &scenarios.Platform{REST: r.Kubernetes(t, "ml"), Namespace: "ml", Serving: serving, Image: "registry.example.com/modelserver:1", Gateway: gateway, Extended: gateway,
 		Provider: func(more ...string) string {
 			return fmt.Sprintf("provider \"ml\" {\n  kubernetes = {\n namespace = \"ml\"\n serving = %q\n %s\n }\n  rehearsal = { state_dir = %q }\n%s\n}\n", serving, front, r.Dir, strings.Join(more, "\n"))
 		},

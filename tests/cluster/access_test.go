@@ -137,7 +137,7 @@ func TestClientCertificates(t *testing.T) {
 			}
 		}
 		old := certified(t, c, "ada")
-		old.Transport.(*http.Transport).TLSClientConfig.MaxVersion = tls.VersionTLS12 //nolint:forcetypeassert // made so
+		old.Transport.(*http.Transport).TLSClientConfig.MaxVersion = tls.VersionTLS12
 		if _, err := predict(t.Context(), old, url); err == nil {
 			t.Error("a version of TLS that is too old is spoken")
 		}

@@ -47,8 +47,12 @@ func updates(t *testing.T, p *Platform) {
 		steps = append(steps, update(Endpoint(longer, Open), has(theEndpoint, main+"scaling.scale_in_cooldown", text("300s"))),
 			step(base+Endpoint(strings.Replace(longer, "300s", "5m", 1), Open), changesNothing()))
 	}
-	if p.Gateway {
-		steps = append(steps, update(Endpoint(Small, Open, `request_timeout = "20s"`), has(theEndpoint, "request_timeout", text("20s"))))
+	limited := Endpoint(Small, Open, `request_timeout = "20s"`)
+	switch {
+	case p.Extended:
+		steps = append(steps, update(limited, has(theEndpoint, "request_timeout", text("20s"))))
+	case p.Gateway:
+		steps = append(steps, resource.TestStep{Config: base + limited, PlanOnly: true, ExpectError: pattern("request_timeout", "HTTPRouteRequestTimeout")})
 	}
 	run(t, steps...)
 }
@@ -82,11 +86,11 @@ func several(t *testing.T, p *Platform) {
 		{Config: two("traffic = 90", "traffic = 10"), ConfigStateChecks: []statecheck.StateCheck{has(theEndpoint, "deployments.green.traffic", number(10))}},
 		{Config: two("traffic = 60", "traffic = 40"), ConfigPlanChecks: updated(), ConfigStateChecks: []statecheck.StateCheck{has(theEndpoint, "deployments.blue.traffic", number(60))}},
 	}
-	if p.Mirrors {
+	if p.Extended {
 		steps = append(steps, resource.TestStep{Config: two("traffic = 100", "mirror = 20"), ConfigPlanChecks: updated(),
 			ConfigStateChecks: []statecheck.StateCheck{has(theEndpoint, "deployments.green.mirror", number(20)), has(theEndpoint, "deployments.green.traffic", number(0))}})
 	}
-	if !p.Mirrors {
+	if !p.Extended {
 		steps = append(steps, resource.TestStep{Config: two("traffic = 100", "mirror = 20"), PlanOnly: true, ExpectError: pattern(`deployments["green"].mirror`, "HTTPRouteRequestMirror")})
 	}
 	run(t, append(steps, resource.TestStep{Config: base + Endpoint(Small), ConfigPlanChecks: updated(),

@@ -37,7 +37,7 @@ type Platform struct {
 	Serving   string                      // how that configuration serves
 	Image     string                      // of a model server for ONNX
 	Gateway   bool                        // endpoints are exposed through one
-	Mirrors   bool                        // and it can copy requests
+	Extended  bool                        // and it can mirror requests, and end them after a time
 	// Crash has pods end with that reason, Stall has them never get ready.
 	Crash func(reason string) Fault
 	Stall Fault
