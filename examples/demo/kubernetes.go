@@ -60,6 +60,7 @@ func kubernetesLeftovers(ctx context.Context, urls map[string]string) (names []s
 	for _, kind := range []schema.GroupVersionResource{
 		{Version: "v1", Resource: "configmaps"}, {Version: "v1", Resource: "services"}, {Version: "v1", Resource: "serviceaccounts"},
 		{Group: "apps", Version: "v1", Resource: "deployments"}, {Group: "autoscaling", Version: "v2", Resource: "horizontalpodautoscalers"},
+		{Group: "policy", Version: "v1", Resource: "poddisruptionbudgets"},
 		{Group: "networking.k8s.io", Version: "v1", Resource: "networkpolicies"}, {Group: "gateway.networking.k8s.io", Version: "v1", Resource: "httproutes"},
 		{Group: "rbac.authorization.k8s.io", Version: "v1", Resource: "clusterrolebindings"},
 	} {
