@@ -77,8 +77,9 @@ func story(ctx context.Context, tf *workspace) (err error) {
 	if err := serve(ctx, tf, "Publish fraud-v2.onnx; the endpoints move over", "model/fraud-v2.onnx", "2"); err != nil {
 		return err
 	}
-	chapter("Plan again: what is observed is what is wanted", "terraform plan")
-	if err := tf.run(ctx, "plan", "-detailed-exitcode", "-var", "model_file=model/fraud-v2.onnx"); err != nil {
+	const newest = "model_file=model/fraud-v2.onnx"
+	chapter("Plan again: what is observed is what is wanted", "terraform plan -var "+newest)
+	if err := tf.run(ctx, "plan", "-detailed-exitcode", "-var", newest); err != nil {
 		return fmt.Errorf("the plan after an apply is not empty: %w", err)
 	}
 	fact("plan", "No changes")
