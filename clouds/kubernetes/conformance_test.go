@@ -4,97 +4,18 @@
 package kubernetes_test
 
 import (
-	"encoding/json"
-	"os"
-	"path/filepath"
-	"sync"
 	"testing"
-	"time"
-
-	"github.com/jonboulle/clockwork"
-	"k8s.io/client-go/rest"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
-	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
-	"github.com/mlplane/terraform-provider-ml/internal/emulator"
-	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
-	"github.com/mlplane/terraform-provider-ml/internal/secret"
 	"github.com/mlplane/terraform-provider-ml/tests/kubetest"
 )
-
-const staging = "ml-staging"
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	for _, serving := range []string{"deployment", "kserve"} {
 		t.Run(serving, func(t *testing.T) {
 			t.Parallel()
-			drivertest.Run(t, func(t *testing.T) drivertest.Harness { return emulated(t, serving) })
+			drivertest.Run(t, func(t *testing.T) drivertest.Harness { return kubetest.Emulated(t, serving) })
 		})
-	}
-}
-
-// emulated is an emulated cluster. Its time passes only when the core waits.
-func emulated(t *testing.T, serving string) *kubetest.Cluster {
-	t.Helper()
-	dir := t.TempDir()
-	if err := s3.EnsureBucket(filepath.Join(dir, "s3"), staging); err != nil {
-		t.Fatal(err)
-	}
-	return opened(t, dir, serving, drivertest.NewClock())
-}
-
-func opened(t *testing.T, dir, serving string, clock *drivertest.Clock) *kubetest.Cluster {
-	t.Helper()
-	fake := clockwork.NewFakeClockAt(clock.Now())
-	clock.OnSleep = func(d time.Duration) { fake.Advance(d) }
-	server, err := emulator.Start(emulator.Options{StateDir: dir, Clock: fake})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = server.Close() })
-	if err := server.EnsureNamespace(t.Context(), "ml"); err != nil {
-		t.Fatal(err)
-	}
-	if err := server.EnsureGateway(t.Context(), "infra", "shared"); err != nil {
-		t.Fatal(err)
-	}
-	urls := server.Endpoints()
-	var freeze sync.Once
-	return &kubetest.Cluster{
-		REST: &rest.Config{Host: urls["kubernetes"], QPS: 1000, Burst: 1000}, Namespace: "ml", Time: clock, Image: "ml.test/modelserver:1",
-		Config: kubernetes.Config{Host: urls["kubernetes"], Isolated: true, Namespace: "ml", Serving: serving, StagingURI: "s3://" + staging + "/artifacts",
-			Gateway: &kubernetes.Gateway{Name: "shared", Namespace: "infra", Hostname: "models.example.com"},
-			S3:      kubernetes.S3{Region: "us-east-1", EndpointURL: urls["s3"], AccessKey: secret.New("test"), SecretKey: secret.New("test")}},
-		Fail: func(t *testing.T, reason string) {
-			t.Helper()
-			fail(t, dir, reason)
-		},
-		Copy: func(t *testing.T) *kubetest.Cluster {
-			t.Helper()
-			freeze.Do(func() { _ = server.Close() })
-			copied, later := t.TempDir(), drivertest.NewClock()
-			if err := os.CopyFS(copied, os.DirFS(dir)); err != nil {
-				t.Fatal(err)
-			}
-			later.Set(clock.Now())
-			return opened(t, copied, serving, later)
-		},
-	}
-}
-
-// fail scripts that the next new workload's pods crash.
-func fail(t *testing.T, dir, reason string) {
-	t.Helper()
-	var faults []map[string]any
-	for _, call := range []string{"kubernetes.patch deployments", "kubernetes.patch inferenceservices"} {
-		faults = append(faults, map[string]any{"call": call, "occurrence": 1, "action": "fail_transition", "message": reason})
-	}
-	data, err := json.Marshal(map[string]any{"faults": faults})
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "faults.json"), data, 0o600)
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -65,6 +65,10 @@ func (d *kubernetes) PrepareEndpoint(spec *driver.EndpointSpec) error {
 				WithHint("Use at most %d characters: names of what the endpoint is made of begin with it", maxEndpointName))
 		}
 	}
+	if kubernetesOf(&spec.Settings).Serving == servingKServe && kserveRoom(spec.Key.Location) < shortestID {
+		all.Add(mlerr.New(mlerr.InvalidArgument, "%q is too long for the name of a namespace with KServe, which makes host names of it", spec.Key.Location).At("location").
+			WithHint("Use a namespace of at most %d characters, or kubernetes.serving = \"deployment\"", kserveRoom("")-shortestID))
+	}
 	all.Add(checkLabels(spec.Labels))
 	all.Add(d.checkNetwork(spec))
 	all.Add(d.checkAuth(spec))

@@ -59,8 +59,13 @@ func (d *kubernetes) healthOf(ctx context.Context, a *api, r *root, e *entry, li
 		h.replicas = int(*dep.Spec.Replicas)
 	}
 	need := h.replicas
-	if e.Scaling.Automatic() && traffic {
+	switch {
+	case e.Scaling.Automatic() && traffic:
 		need = max(1, e.Scaling.Min) // more may be on their way, or never come
+	case k == inferenceServices:
+		// KServe begins with one replica, and its autoscaler makes it the least later.
+		least, _, _ := nestedInt(workload.Object, "spec", "predictor", "minReplicas")
+		need = max(need, int(least))
 	}
 	if available(dep, need) && (k != inferenceServices || conditionOf(workload, "Ready").Status == metav1.ConditionTrue) {
 		h.phase = driver.Ready

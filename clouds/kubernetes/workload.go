@@ -24,11 +24,22 @@ import (
 const progressSeconds = 1800
 
 // deploymentID names a deployment by what cannot change while it runs. 48 characters
-// leave room for what KServe appends.
+// leave room for what is appended.
 func deploymentID(key driver.Key, want *driver.Deployment, s *driver.Settings) string {
-	return naming.Name(key.Name+"-"+want.Name, 48, naming.Hash([]any{key.Name, want.Name, want.Model.String(), want.Compute, want.Env,
+	longest := 48
+	if kubernetesOf(s).Serving == servingKServe {
+		longest = min(longest, max(shortestID, kserveRoom(key.Location)))
+	}
+	return naming.Name(key.Name+"-"+want.Name, longest, naming.Hash([]any{key.Name, want.Name, want.Model.String(), want.Compute, want.Env,
 		s.Auth.Mode, s.Auth.OIDC, s.Encryption.TLS, s.Kubernetes}))
 }
+
+// shortestID is a letter, a hyphen and the hash.
+const shortestID = 12
+
+// kserveRoom is how long the name of an InferenceService can be: KServe makes of it, of
+// "-predictor-" and of the namespace one label of a host name, of 63 characters at most.
+func kserveRoom(namespace string) int { return 63 - len("-predictor-") - len(namespace) }
 
 // carried are the settings that are in the pods.
 func carried() []string { return []string{"auth.mode", "auth.oidc", "encryption.tls", "kubernetes"} }

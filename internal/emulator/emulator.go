@@ -34,7 +34,7 @@ type Options struct {
 	StateDir string          // created if absent
 	Listen   string          // loopback address; "" is any free port of 127.0.0.1
 	Clock    clockwork.Clock // nil is the wall clock
-	Speed    float64         // of the scaled clock; 1 makes five minutes a second. 0 reads ML_REHEARSAL_SPEED, else 1
+	Speed    float64         // of the scaled clock; 1 makes five minutes a second. 0 reads rehearsal.json in StateDir, then ML_REHEARSAL_SPEED, else 1
 	Logger   hclog.Logger    // nil discards
 }
 
@@ -83,7 +83,7 @@ func (s *Server) serve(o Options) error {
 	artifact := func(bucket, key string) (io.ReadCloser, error) { return s3.Open(objects, bucket, key) }
 	keys := func(bucket, prefix string) ([]string, error) { return s3.Keys(objects, bucket, prefix) }
 	s.aws = &aws{books: kept, s3: store, sagemaker: sagemaker.New(sagemaker.Options{
-		Store: s.store, Now: clock.Now, Speed: speed(o.Speed),
+		Store: s.store, Now: clock.Now, Speed: speed(o),
 		Artifact: artifact, Keys: keys,
 		PutObject: func(bucket, key string, r io.Reader) error { return s3.Put(objects, bucket, key, r) },
 		Evaluate:  evaluate,
@@ -95,7 +95,7 @@ func (s *Server) serve(o Options) error {
 	if err := s.listen("s3", "", s.aws.handler(nil)); err != nil {
 		return err
 	}
-	k, err := kubernetes.New(kubernetes.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: speed(o.Speed), Artifact: artifact, Keys: keys, Evaluate: evaluate})
+	k, err := kubernetes.New(kubernetes.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: speed(o), Artifact: artifact, Keys: keys, Evaluate: evaluate})
 	if err != nil {
 		return err
 	}
@@ -103,15 +103,22 @@ func (s *Server) serve(o Options) error {
 	return s.listen("kubernetes", "", s.kubernetes)
 }
 
-// speed is the factor of the scaled clock.
-func speed(configured float64) float64 {
-	if configured == 0 {
-		configured, _ = strconv.ParseFloat(os.Getenv("ML_REHEARSAL_SPEED"), 64)
+// speed is the factor of the scaled clock: of the options, of rehearsal.json in the
+// state directory, or of the environment.
+func speed(o Options) float64 {
+	var file struct {
+		Speed float64 `json:"speed"`
 	}
-	if configured <= 0 {
-		return 1
+	if data, err := os.ReadFile(filepath.Join(o.StateDir, "rehearsal.json")); err == nil {
+		_ = json.Unmarshal(data, &file) // what cannot be read says nothing
 	}
-	return configured
+	environment, _ := strconv.ParseFloat(os.Getenv("ML_REHEARSAL_SPEED"), 64)
+	for _, factor := range []float64{o.Speed, file.Speed, environment} {
+		if factor > 0 {
+			return factor
+		}
+	}
+	return 1
 }
 
 // evaluate computes a small ONNX model's outputs.

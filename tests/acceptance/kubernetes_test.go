@@ -36,11 +36,21 @@ func cluster(t *testing.T, serving string, gateway bool) *scenarios.Platform {
 			r.Fail(t, faults...)
 		}}
 	}
+	stall := failing("unready", "")
+	unready := stall.Arm
+	stall.Arm = func(t *testing.T) {
+		t.Helper()
+		unready(t)
+		// So slow that the Deployment's own deadline is not the first to pass.
+		if err := os.WriteFile(filepath.Join(r.Dir, "rehearsal.json"), []byte(`{"speed": 0.05}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	return &scenarios.Platform{REST: r.Kubernetes(t, "ml"), Namespace: "ml", Serving: serving, Image: "registry.example.com/modelserver:1", Gateway: gateway, Extended: gateway,
 		Provider: func(more ...string) string {
 			return fmt.Sprintf("provider \"ml\" {\n  kubernetes = {\n namespace = \"ml\"\n serving = %q\n %s\n }\n  rehearsal = { state_dir = %q }\n%s\n}\n", serving, front, r.Dir, strings.Join(more, "\n"))
 		},
-		Crash: func(reason string) scenarios.Fault { return failing("", reason) }, Stall: failing("unready", "")}
+		Crash: func(reason string) scenarios.Fault { return failing("", reason) }, Stall: stall}
 }
 
 func TestKubernetesEndpoints(t *testing.T) {

@@ -42,6 +42,9 @@ func refusals(t *testing.T, p *Platform) {
 		"other platform's":       {good + Endpoint(Small, `sagemaker = { network_isolation = true }`), "SageMaker", "sagemaker"},
 		"bad label":              {good + Endpoint(Small, `labels = { team = "risk and fraud" }`), "cannot be the value of a label", "labels"},
 	}
+	if p.Serving == "kserve" {
+		cases["namespace too long for host names"] = struct{ config, says, at string }{good + strings.Replace(Endpoint(Small), `name = "fraud"`, "name = \"fraud\"\n location = \""+strings.Repeat("n", 41)+"\"", 1), "too long for the name of a namespace with KServe", "location"}
+	}
 	if p.Serving == "deployment" {
 		cases["no metrics adapter"] = struct{ config, says, at string }{good + metrics("min = 1, max = 2, metrics = [{ type = \"requests_per_replica\", target = 50 }]"),
 			"custom.metrics.k8s.io", `deployments["main"].scaling.metrics`}

@@ -4,6 +4,7 @@
 package kubernetes
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -66,6 +67,10 @@ func reconcileInference(w *world, ns, name string) error {
 	}
 	if problem != "" {
 		return s.invalid(reason, problem)
+	}
+	if host := s.child() + "-" + s.u.GetNamespace(); len(host) > 63 {
+		return s.emit(s.u, "InferenceService", "v1beta1Controllers", "Warning", "InternalError", fmt.Sprintf("fails to reconcile component: fails to create NewRawKubeReconciler for predictor: "+
+			"failed creating host name: invalid domain name \"%[1]s.example.com\": url: Invalid value: %[1]q: must be no more than 63 characters", host))
 	}
 	if err := s.applyDeployment(spec); err != nil {
 		return err

@@ -92,7 +92,7 @@ func (c *Cluster) Namespace(t *testing.T) string {
 	t.Helper()
 	base := strings.Trim(notInNames.ReplaceAllString(strings.ToLower(t.Name()), "-"), "-")
 	made, err := c.client.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
-		GenerateName: base[:min(len(base), 40)] + "-", Labels: map[string]string{"ml.test/namespace": "true"},
+		GenerateName: base[:min(len(base), 30)] + "-", Labels: map[string]string{"ml.test/namespace": "true"},
 	}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)

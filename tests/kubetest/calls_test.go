@@ -1,7 +1,7 @@
 // Copyright (c) The terraform-provider-ml Authors
 // SPDX-License-Identifier: MPL-2.0
 
-package kubernetes_test
+package kubetest_test
 
 import (
 	"context"
@@ -16,6 +16,7 @@ import (
 	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
+	"github.com/mlplane/terraform-provider-ml/tests/kubetest"
 )
 
 // counting counts requests to an API server.
@@ -36,7 +37,7 @@ func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 func TestCallsOfAPlan(t *testing.T) {
 	t.Parallel()
 	const n = 200
-	cluster := emulated(t, "deployment")
+	cluster := kubetest.Emulated(t, "deployment")
 	open := func() (*clouds.Cloud, *counting) {
 		calls := &counting{}
 		cfg := cluster.Config

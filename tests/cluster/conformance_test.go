@@ -1,0 +1,161 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package cluster_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
+	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
+	"github.com/mlplane/terraform-provider-ml/internal/runtimes"
+	"github.com/mlplane/terraform-provider-ml/internal/secret"
+	"github.com/mlplane/terraform-provider-ml/internal/wait"
+	"github.com/mlplane/terraform-provider-ml/tests/cluster/kube"
+	"github.com/mlplane/terraform-provider-ml/tests/kubetest"
+)
+
+// TestConformance is the suite that the driver passes on the emulator, on the real API
+// server: what passes on both, the emulator has right.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	c := kube.Use(t)
+	server, err := runtimes.Kubernetes(runtimes.ONNX, "fraud", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.ImportAs(t, kube.ModelServer, server.Image)
+	for _, serving := range []string{"deployment", "kserve"} {
+		t.Run(serving, func(t *testing.T) {
+			t.Parallel()
+			if serving == "kserve" {
+				c.KServe(t)
+			}
+			drivertest.Run(t, func(t *testing.T) drivertest.Harness {
+				t.Helper()
+				return conforming(t, c, serving)
+			})
+		})
+	}
+}
+
+// conforming is a namespace of the real cluster as the suite needs it. The time of the
+// core passes no faster than the cluster's.
+func conforming(t *testing.T, c *kube.Cluster, serving string) *kubetest.Cluster {
+	t.Helper()
+	gateway, store := c.Gateway(t), staging(t, c)
+	ns := c.Namespace(t)
+	if err := c.Apply(t.Context(), ns, store.Secret("store")); err != nil {
+		t.Fatal(err)
+	}
+	clock := drivertest.NewClock()
+	clock.OnSleep = func(d time.Duration) { _ = wait.Real{}.Sleep(context.WithoutCancel(t.Context()), d) } // whoever waits sees by itself that it was ended
+	var f failing
+	return &kubetest.Cluster{
+		REST: c.REST(), Namespace: ns, Time: clock, Image: c.Image(kube.ModelServer), Fail: f.arm,
+		Config: kubernetes.Config{ConfigPaths: []string{c.Kubeconfig()}, Namespace: ns, Serving: serving, StagingURI: "s3://" + bucket + "/models", StorageSecret: "store",
+			Images:    kubernetes.Images{Fetch: c.Image(kube.Fetch), Auth: c.Image(kube.Proxy)},
+			Gateway:   &kubernetes.Gateway{Name: gateway.Name, Namespace: gateway.Namespace, Hostname: "ml.test"},
+			S3:        kubernetes.S3{Region: store.Region, EndpointURL: store.HostURL, AccessKey: secret.New(store.AccessKey), SecretKey: secret.New(store.SecretKey)},
+			Transport: f.through},
+		Settle: func(t *testing.T) {
+			t.Helper()
+			settled(t, c, ns)
+		},
+	}
+}
+
+// settled waits until every Deployment runs what it was told to.
+func settled(t *testing.T, c *kube.Cluster, ns string) {
+	t.Helper()
+	list, err := c.Client().AppsV1().Deployments(ns).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range list.Items {
+		if err := c.Rollout(t.Context(), ns, d.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// failing makes the pods of the next workload that is applied end for a reason: it adds
+// to what is applied the variable that the model server ends with.
+type failing struct {
+	mu     sync.Mutex
+	reason string
+}
+
+func (f *failing) arm(_ *testing.T, reason string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reason = reason
+}
+
+func (f *failing) through(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		path := []string{"spec", "template", "spec", "containers"}
+		if strings.Contains(r.URL.Path, "/inferenceservices/") {
+			path = []string{"spec", "predictor", "containers"}
+		} else if !strings.Contains(r.URL.Path, "/deployments/") {
+			path = nil
+		}
+		f.mu.Lock()
+		reason := f.reason
+		if r.Method != http.MethodPatch || path == nil || r.URL.Query().Get("dryRun") != "" {
+			reason = ""
+		}
+		if reason != "" {
+			f.reason = ""
+		}
+		f.mu.Unlock()
+		if reason != "" {
+			if err := spoil(r, reason, path); err != nil {
+				return nil, err
+			}
+		}
+		return next.RoundTrip(r)
+	})
+}
+
+// spoil adds the variable to the first container of what a request applies.
+func spoil(r *http.Request, reason string, path []string) error {
+	data, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	var o unstructured.Unstructured
+	if err := o.UnmarshalJSON(data); err != nil {
+		return err
+	}
+	containers, _, err := unstructured.NestedSlice(o.Object, path...)
+	if err != nil || len(containers) == 0 {
+		return fmt.Errorf("%s applies no containers: %w", r.URL.Path, err)
+	}
+	first, _ := containers[0].(map[string]any)
+	env, _ := first["env"].([]any)
+	first["env"] = append(env, map[string]any{"name": "FAIL", "value": reason})
+	if err := unstructured.SetNestedSlice(o.Object, containers, path...); err != nil {
+		return err
+	}
+	if data, err = o.MarshalJSON(); err != nil {
+		return err
+	}
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(data)), int64(len(data))
+	return nil
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (rt roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return rt(r) }
