@@ -164,7 +164,11 @@ func accessObjects(key driver.Key, labels map[string]string, s *driver.Settings)
 	var all []written
 	add := func(k *kind, name string, members map[string]any) {
 		o := with(newObject(k, key.Location, name), members)
-		o.SetLabels(marked(labels, labelEndpoint, key.Name))
+		marks := []string{labelEndpoint, key.Name}
+		if k.cluster {
+			marks = append(marks, labelNamespace, key.Location)
+		}
+		o.SetLabels(marked(labels, marks...))
 		all = append(all, writing(k, o, ""))
 	}
 	if kubernetesOf(s).ServiceAccount == "" {

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -43,6 +44,7 @@ type Cluster struct {
 	Config    kubernetes.Config // of the driver; its connection is filled in
 	Time      *drivertest.Clock
 	Image     string // of a model server that needs no model
+	Given     string // the object that is in the namespace already: "secrets store"; "" for none
 	// Fail makes the pods of the next new workload fail for that reason.
 	Fail func(t *testing.T, reason string)
 	// Copy is an independent copy of everything, nil if there can be none.
@@ -304,7 +306,7 @@ func (c *Cluster) Objects(t *testing.T) []string {
 			t.Fatal(err)
 		}
 		for i := range list.Items {
-			if name := list.Items[i].GetName(); name != "kube-root-ca.crt" && name != "default" && !platformMade(&list.Items[i]) {
+			if name := list.Items[i].GetName(); name != "kube-root-ca.crt" && name != "default" && gvr.Resource+" "+name != c.Given && !platformMade(&list.Items[i]) {
 				all = append(all, gvr.Resource+" "+name)
 			}
 		}
@@ -316,9 +318,16 @@ func (c *Cluster) Objects(t *testing.T) []string {
 	for i := range list.Items {
 		all = append(all, "clusterrolebindings "+list.Items[i].GetName())
 	}
+	for i := range all {
+		if c.Copy == nil { // each process has another namespace, which is part of what names are made from
+			all[i] = hashed.ReplaceAllString(strings.ReplaceAll(all[i], c.Namespace, "namespace"), "-hash")
+		}
+	}
 	sort.Strings(all)
 	return all
 }
+
+var hashed = regexp.MustCompile(`-[0-9a-f]{10}\b`)
 
 // platformMade are objects that KServe makes of an InferenceService.
 func platformMade(o *unstructured.Unstructured) bool {
