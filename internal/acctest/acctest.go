@@ -179,3 +179,17 @@ func (r *Rehearsal) Kubernetes(t *testing.T, namespace string) *rest.Config {
 	}
 	return &rest.Config{Host: r.server.Endpoints()["kubernetes"], QPS: 1000, Burst: 1000}
 }
+
+// Gateway makes a Gateway in the emulated cluster.
+func (r *Rehearsal) Gateway(t *testing.T, namespace, name string) {
+	t.Helper()
+	if err := r.server.EnsureGateway(t.Context(), namespace, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// S3Address is the emulated object store's.
+func (r *Rehearsal) S3Address() string { return r.server.Endpoints()["s3"] }
+
+// ClusterAddress is the emulated API server's.
+func (r *Rehearsal) ClusterAddress() string { return r.server.Endpoints()["kubernetes"] }

@@ -4,14 +4,21 @@
 package acceptance_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
+	"github.com/hashicorp/terraform-plugin-testing/terraform"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/mlplane/terraform-provider-ml/internal/acctest"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
@@ -144,4 +151,56 @@ func TestClusterLacks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestClusterSecretsStaySecret looks for the cluster's token, and for keys of callers that
+// only the cluster knows, where they must not be.
+func TestClusterSecretsStaySecret(t *testing.T) {
+	r := acctest.NewRehearsal(t)
+	client, err := kubernetes.NewForConfig(r.Kubernetes(t, "ml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Gateway(t, "infra", "shared")
+	if _, err := r.S3().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("ml-rehearsal-staging")}); err != nil {
+		t.Fatal(err)
+	}
+	const token = "eyJhbGciOiJSUzI1NiJ9.clusterTOKEN"
+	for name, value := range map[string]string{"AWS_ENDPOINT_URL": r.S3Address(), "AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "TF_LOG_PROVIDER_ML": "TRACE"} {
+		t.Setenv(name, value)
+	}
+	logged := logs(t)
+	provider := fmt.Sprintf("provider \"ml\" {\n  kubernetes = {\n host = %q\n token = %q\n namespace = \"ml\"\n staging_uri = \"s3://ml-rehearsal-staging/models\"\n"+
+		" gateway = { name = \"shared\", namespace = \"infra\" }\n }\n}\n", r.ClusterAddress(), token)
+	run(t, resource.TestStep{
+		Config: provider + fmt.Sprintf(onCluster, acctest.Model(t, "one"), `auth = { mode = "key", invokers = ["web", "batch"] }`),
+		Check: func(s *terraform.State) error {
+			state, err := json.Marshal(s)
+			if err != nil {
+				return err
+			}
+			keys, err := client.CoreV1().Secrets("ml").Get(t.Context(), "fraud-keys", metav1.GetOptions{})
+			if err != nil || len(keys.Data) != 2 {
+				return fmt.Errorf("%d callers have a key, want 2: %w", len(keys.Data), err)
+			}
+			log, err := logged()
+			if err != nil {
+				return err
+			}
+			if !strings.Contains(log, "/namespaces/ml/deployments/") {
+				return errors.New("the log does not tell the calls, so it proves nothing")
+			}
+			secrets := []string{token}
+			for _, key := range keys.Data {
+				secrets = append(secrets, string(key), base64.StdEncoding.EncodeToString(key))
+			}
+			for where, content := range map[string]string{"state": string(state), "log": log} {
+				for i, secret := range secrets {
+					if strings.Contains(content, secret) {
+						t.Errorf("the %s holds secret %d", where, i)
+					}
+				}
+			}
+			return nil
+		}})
 }

@@ -102,14 +102,8 @@ func TestWorldsNeverMix(t *testing.T) {
 // the provider logs at its most talkative.
 func TestSecretsStaySecret(t *testing.T) {
 	r := acctest.NewRehearsal(t)
-	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Setenv("TF_LOG_PROVIDER_ML", "TRACE")
-	stderr := os.Stderr
-	os.Stderr = log
-	t.Cleanup(func() { os.Stderr = stderr })
+	log := logs(t)
 	if _, err := r.S3().CreateBucket(t.Context(), &s3.CreateBucketInput{Bucket: aws.String("ml-rehearsal-staging")}); err != nil {
 		t.Fatal(err)
 	}
@@ -121,20 +115,36 @@ func TestSecretsStaySecret(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			logged, err := os.ReadFile(log.Name())
+			logged, err := log()
 			if err != nil {
 				return err
 			}
-			if !strings.Contains(string(logged), "SageMaker.CreateEndpoint") {
+			if !strings.Contains(logged, "SageMaker.CreateEndpoint") {
 				return errors.New("the log does not tell the calls, so it proves nothing")
 			}
-			for where, content := range map[string]string{"state": string(state), "log": string(logged)} {
+			for where, content := range map[string]string{"state": string(state), "log": logged} {
 				if strings.Contains(content, key) || strings.Contains(content, token) {
 					return fmt.Errorf("the %s holds a secret", where)
 				}
 			}
 			return nil
 		}})
+}
+
+// logs catches what the provider logs, and returns how to read it.
+func logs(t *testing.T) func() (string, error) {
+	t.Helper()
+	file, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr := os.Stderr
+	os.Stderr = file
+	t.Cleanup(func() { os.Stderr = stderr })
+	return func() (string, error) {
+		data, err := os.ReadFile(file.Name())
+		return string(data), err
+	}
 }
 
 // TestRehearsalByEnvironment rehearses a configuration that does not say so.
