@@ -99,7 +99,7 @@ resource "ml_endpoint" "fraud" {
 
 // rehearsed is a rehearsal with a cluster that lacks API groups, and the
 // configuration of a provider.
-func rehearsed(t *testing.T, kubernetes string, missing ...string) (*acctest.Rehearsal, string) {
+func rehearsed(t *testing.T, cluster string, missing ...string) (*acctest.Rehearsal, string) {
 	t.Helper()
 	dir := t.TempDir()
 	about, err := json.Marshal(map[string]any{"missing": missing})
@@ -109,7 +109,7 @@ func rehearsed(t *testing.T, kubernetes string, missing ...string) (*acctest.Reh
 	if err != nil {
 		t.Fatal(err)
 	}
-	return acctest.OpenRehearsal(t, dir), fmt.Sprintf("provider \"ml\" {\n  kubernetes = {\n namespace = \"ml\"\n %s\n }\n  rehearsal = { state_dir = %q }\n}\n", kubernetes, dir)
+	return acctest.OpenRehearsal(t, dir), fmt.Sprintf("provider \"ml\" {\n  kubernetes = {\n namespace = \"ml\"\n %s\n }\n  rehearsal = { state_dir = %q }\n}\n", cluster, dir)
 }
 
 // TestClusterIsBusy goes on when the API server is busy or loses an answer.

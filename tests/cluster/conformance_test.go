@@ -63,7 +63,7 @@ func conforming(t *testing.T, c *kube.Cluster, serving string) *kubetest.Cluster
 	clock.OnSleep = func(d time.Duration) { _ = wait.Real{}.Sleep(context.WithoutCancel(t.Context()), d) } // whoever waits sees by itself that it was ended
 	var f failing
 	return &kubetest.Cluster{
-		REST: c.REST(), Namespace: ns, Time: clock, Image: c.Image(kube.ModelServer), Fail: f.arm,
+		REST: c.REST(), Namespace: ns, Time: clock, Image: c.Image(kube.ModelServer), Given: "secrets store", Fail: f.arm,
 		Config: kubernetes.Config{ConfigPaths: []string{c.Kubeconfig()}, Namespace: ns, Serving: serving, StagingURI: "s3://" + bucket + "/models", StorageSecret: "store",
 			Images:    kubernetes.Images{Fetch: c.Image(kube.Fetch), Auth: c.Image(kube.Proxy)},
 			Gateway:   &kubernetes.Gateway{Name: gateway.Name, Namespace: gateway.Namespace, Hostname: "ml.test"},
