@@ -29,7 +29,8 @@
 //	cert-manager.io: (certificates)
 //	gateway.envoyproxy.io: (securitypolicies)
 //
-// Of configmaps, roots and heads are also updated, and of secrets the keys of callers. events, gateways, their classes and, but for staging into a volume claim, pods are only
+// Of configmaps, roots and heads are also updated, and of secrets the keys of callers.
+// events, gateways, their classes and, but for staging into a volume claim, pods are only
 // read. Besides: get of namespaces and create of pods as a dry run, in plans, where a
 // refusal is a warning; create on pods/proxy or pods/portforward and get on pods/log
 // for smoke tests and for what a failure says; create on pods/exec for staging into a

@@ -190,6 +190,3 @@ func (r *Rehearsal) Gateway(t *testing.T, namespace, name string) {
 
 // S3Address is the emulated object store's.
 func (r *Rehearsal) S3Address() string { return r.server.Endpoints()["s3"] }
-
-// ClusterAddress is the emulated API server's.
-func (r *Rehearsal) ClusterAddress() string { return r.server.Endpoints()["kubernetes"] }

@@ -82,8 +82,9 @@ func (s *Server) serve(o Options) error {
 	kept := &books{dir: s.dir, store: s.store, log: s.log, now: clock.Now}
 	artifact := func(bucket, key string) (io.ReadCloser, error) { return s3.Open(objects, bucket, key) }
 	keys := func(bucket, prefix string) ([]string, error) { return s3.Keys(objects, bucket, prefix) }
+	factor := speed(o)
 	s.aws = &aws{books: kept, s3: store, sagemaker: sagemaker.New(sagemaker.Options{
-		Store: s.store, Now: clock.Now, Speed: speed(o),
+		Store: s.store, Now: clock.Now, Speed: factor,
 		Artifact: artifact, Keys: keys,
 		PutObject: func(bucket, key string, r io.Reader) error { return s3.Put(objects, bucket, key, r) },
 		Evaluate:  evaluate,
@@ -95,7 +96,7 @@ func (s *Server) serve(o Options) error {
 	if err := s.listen("s3", "", s.aws.handler(nil)); err != nil {
 		return err
 	}
-	k, err := kubernetes.New(kubernetes.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: speed(o), Artifact: artifact, Keys: keys, Evaluate: evaluate})
+	k, err := kubernetes.New(kubernetes.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: factor, Artifact: artifact, Keys: keys, Evaluate: evaluate})
 	if err != nil {
 		return err
 	}

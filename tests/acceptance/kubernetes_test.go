@@ -22,6 +22,7 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/internal/acctest"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
+	"github.com/mlplane/terraform-provider-ml/tests/kubetest"
 	"github.com/mlplane/terraform-provider-ml/tests/scenarios"
 )
 
@@ -36,11 +37,7 @@ func cluster(t *testing.T, serving string, gateway bool) *scenarios.Platform {
 	failing := func(mode, reason string) scenarios.Fault {
 		return scenarios.Fault{Arm: func(t *testing.T) {
 			t.Helper()
-			var faults []fault.Fault
-			for _, call := range []string{"kubernetes.patch deployments", "kubernetes.patch inferenceservices"} {
-				faults = append(faults, fault.Fault{Call: call, Occurrence: 1, Action: fault.FailTransition, Mode: mode, Message: reason})
-			}
-			r.Fail(t, faults...)
+			r.Fail(t, kubetest.NextWorkloadFails(mode, reason)...)
 		}}
 	}
 	stall := failing("unready", "")
@@ -157,7 +154,8 @@ func TestClusterLacks(t *testing.T) {
 // only the cluster knows, where they must not be.
 func TestClusterSecretsStaySecret(t *testing.T) {
 	r := acctest.NewRehearsal(t)
-	client, err := kubernetes.NewForConfig(r.Kubernetes(t, "ml"))
+	cluster := r.Kubernetes(t, "ml")
+	client, err := kubernetes.NewForConfig(cluster)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +169,7 @@ func TestClusterSecretsStaySecret(t *testing.T) {
 	}
 	logged := logs(t)
 	provider := fmt.Sprintf("provider \"ml\" {\n  kubernetes = {\n host = %q\n token = %q\n namespace = \"ml\"\n staging_uri = \"s3://ml-rehearsal-staging/models\"\n"+
-		" gateway = { name = \"shared\", namespace = \"infra\" }\n }\n}\n", r.ClusterAddress(), token)
+		" gateway = { name = \"shared\", namespace = \"infra\" }\n }\n}\n", cluster.Host, token)
 	run(t, resource.TestStep{
 		Config: provider + fmt.Sprintf(onCluster, acctest.Model(t, "one"), `auth = { mode = "key", invokers = ["web", "batch"] }`),
 		Check: func(s *terraform.State) error {

@@ -22,6 +22,16 @@ type mode struct {
 
 var modes = map[string]mode{"deployment": {"deployment", false}, "kserve": {"kserve", false}, "gateway": {"deployment", true}}
 
+func inEachMode(t *testing.T, do func(t *testing.T, name string, m mode)) {
+	t.Helper()
+	for name, m := range modes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			do(t, name, m)
+		})
+	}
+}
+
 // bucket is where the provider stages artifacts.
 const bucket = "artifacts"
 
@@ -89,13 +99,11 @@ func TestModels(t *testing.T) {
 func TestEndpoints(t *testing.T) {
 	t.Parallel()
 	c := kube.Use(t)
-	for name, m := range modes {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			scenarios.Endpoints(t, func(t *testing.T) *scenarios.Platform {
-				t.Helper()
-				return open(t, c, m)
-			})
+	inEachMode(t, func(t *testing.T, _ string, m mode) {
+		t.Helper()
+		scenarios.Endpoints(t, func(t *testing.T) *scenarios.Platform {
+			t.Helper()
+			return open(t, c, m)
 		})
-	}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/hashicorp/terraform-plugin-testing/helper/resource"
 	"github.com/hashicorp/terraform-plugin-testing/statecheck"
 	"github.com/hashicorp/terraform-plugin-testing/terraform"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/mlplane/terraform-provider-ml/internal/acctest"
@@ -27,8 +29,8 @@ type asked struct {
 	url, host string // host is "" where the URL tells
 }
 
-// callers are of two kinds: one keeps its connections, the other makes one for each
-// request.
+// predict asks as one of two kinds of callers: one keeps its connections, the other makes
+// one for each request.
 func (a asked) predict(ctx context.Context, keep bool) (prediction, error) {
 	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()
@@ -75,48 +77,46 @@ func reach(t *testing.T, c *kube.Cluster, p *scenarios.Platform) asked {
 func TestRollout(t *testing.T) {
 	t.Parallel()
 	c := kube.Use(t)
-	for name, m := range modes {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := open(t, c, m)
-			one, two := p.Provider()+p.Model(t, 1), p.Provider()+p.Model(t, 2)
-			crash := p.Crash("the weights are corrupt")
-			const twice = scenarios.Small + "scaling = { min = 2 }\n"
-			var traffic map[string]*kube.Traffic
-			var to asked
-			begin := func(*terraform.State) error {
-				to = answering(t, c, p)
-				traffic = map[string]*kube.Traffic{}
-				for kind, keep := range map[string]bool{"connections that are kept": true, "a connection each": false} {
-					traffic[kind] = kube.StartTraffic(t, 2, func(ctx context.Context) error {
-						_, err := to.predict(ctx, keep)
-						return err
-					})
-				}
-				return nil
-			}
-			serves := func(version string) func(*terraform.State) error {
-				return func(*terraform.State) error {
-					got, err := to.predict(t.Context(), false)
-					if err == nil && got.Version != version {
-						err = fmt.Errorf("version %s answers, want %s", got.Version, version)
-					}
+	inEachMode(t, func(t *testing.T, name string, m mode) {
+		t.Helper()
+		p := open(t, c, m)
+		one, two := p.Provider()+p.Model(t, 1), p.Provider()+p.Model(t, 2)
+		crash := p.Crash("the weights are corrupt")
+		const twice = scenarios.Small + "scaling = { min = 2 }\n"
+		var traffic map[string]*kube.Traffic
+		var to asked
+		begin := func(*terraform.State) error {
+			to = answering(t, c, p)
+			traffic = map[string]*kube.Traffic{}
+			for kind, keep := range map[string]bool{"connections that are kept": true, "a connection each": false} {
+				traffic[kind] = kube.StartTraffic(t, 2, func(ctx context.Context) error {
+					_, err := to.predict(ctx, keep)
 					return err
-				}
+				})
 			}
-			acctest.Run(t,
-				resource.TestStep{Config: one + scenarios.Endpoint(twice, scenarios.Open), Check: begin},
-				resource.TestStep{Config: two + scenarios.Endpoint(twice, scenarios.Open), Check: serves("2")},
-				resource.TestStep{Config: two + scenarios.Endpoint(twice+crash.Config, scenarios.Open), ExpectError: acctest.Pattern("went back to what served before", "the weights are corrupt")},
-				resource.TestStep{Config: two + scenarios.Endpoint(twice, scenarios.Open), PreConfig: func() { killOne(t, c, p) }, Check: serves("2")},
-				resource.TestStep{Config: two + scenarios.Endpoint(scenarios.Small, scenarios.Open), Check: func(s *terraform.State) error {
-					ended(t, c, p, 1)
-					count(t, name, traffic)
-					return serves("2")(s)
-				}},
-			)
-		})
-	}
+			return nil
+		}
+		serves := func(version string) func(*terraform.State) error {
+			return func(*terraform.State) error {
+				got, err := to.predict(t.Context(), false)
+				if err == nil && got.Version != version {
+					err = fmt.Errorf("version %s answers, want %s", got.Version, version)
+				}
+				return err
+			}
+		}
+		acctest.Run(t,
+			resource.TestStep{Config: one + scenarios.Endpoint(twice, scenarios.Open), Check: begin},
+			resource.TestStep{Config: two + scenarios.Endpoint(twice, scenarios.Open), Check: serves("2")},
+			resource.TestStep{Config: two + scenarios.Endpoint(twice+crash.Config, scenarios.Open), ExpectError: acctest.Pattern("went back to what served before", "the weights are corrupt")},
+			resource.TestStep{Config: two + scenarios.Endpoint(twice, scenarios.Open), PreConfig: func() { killOne(t, c, p) }, Check: serves("2")},
+			resource.TestStep{Config: two + scenarios.Endpoint(scenarios.Small, scenarios.Open), Check: func(s *terraform.State) error {
+				ended(t, c, p, 1)
+				count(t, name, traffic)
+				return serves("2")(s)
+			}},
+		)
+	})
 }
 
 // killOne deletes a pod of the endpoint, and waits until another has taken its place.
@@ -132,16 +132,18 @@ func killOne(t *testing.T, c *kube.Cluster, p *scenarios.Platform) {
 	ended(t, c, p, 2)
 }
 
-// ended waits until no more than n pods of the endpoint are left, and none is on its
-// way out.
+// ended waits until n pods of the endpoint are left, and none is on its way out.
 func ended(t *testing.T, c *kube.Cluster, p *scenarios.Platform, n int) {
 	t.Helper()
 	kube.Eventually(t, 3*time.Minute, "pods to end", func(ctx context.Context) error {
 		pods, err := c.Client().CoreV1().Pods(p.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "ml.terraform.io/endpoint=fraud"})
-		if err == nil && len(pods.Items) != n {
-			err = fmt.Errorf("there are %d", len(pods.Items))
+		if err != nil {
+			return err
 		}
-		return err
+		if len(pods.Items) != n || slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }) {
+			return fmt.Errorf("there are %d", len(pods.Items))
+		}
+		return nil
 	})
 }
 
@@ -193,18 +195,16 @@ func TestShares(t *testing.T) {
 	)
 }
 
-// TestAddress: the URL in the state is where the endpoint answers.
+// TestAddress: the URL in the state has the name that callers know.
 func TestAddress(t *testing.T) {
 	t.Parallel()
 	c := kube.Use(t)
-	for name, m := range modes {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := open(t, c, m)
-			acctest.Run(t, resource.TestStep{Config: p.Provider() + p.Model(t, 1) + scenarios.Endpoint(scenarios.Small, scenarios.Open),
-				ConfigStateChecks: []statecheck.StateCheck{acctest.Has("ml_endpoint.fraud", "url", address(p))}})
-		})
-	}
+	inEachMode(t, func(t *testing.T, _ string, m mode) {
+		t.Helper()
+		p := open(t, c, m)
+		acctest.Run(t, resource.TestStep{Config: p.Provider() + p.Model(t, 1) + scenarios.Endpoint(scenarios.Small, scenarios.Open),
+			ConfigStateChecks: []statecheck.StateCheck{acctest.Has("ml_endpoint.fraud", "url", address(p))}})
+	})
 }
 
 // address has the names that callers know: of the Service in the cluster, or below the

@@ -17,6 +17,7 @@ import (
 	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
 	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/secret"
 )
@@ -72,14 +73,19 @@ func opened(t *testing.T, dir, serving string, clock *drivertest.Clock) *Cluster
 	}
 }
 
-// fail scripts that the next new workload's pods crash.
+// NextWorkloadFails scripts that the pods of the next workload end for a reason or, with
+// the mode "unready", never get ready.
+func NextWorkloadFails(mode, reason string) []fault.Fault {
+	var faults []fault.Fault
+	for _, call := range []string{"kubernetes.patch deployments", "kubernetes.patch inferenceservices"} {
+		faults = append(faults, fault.Fault{Call: call, Occurrence: 1, Action: fault.FailTransition, Mode: mode, Message: reason})
+	}
+	return faults
+}
+
 func fail(t *testing.T, dir, reason string) {
 	t.Helper()
-	var faults []map[string]any
-	for _, call := range []string{"kubernetes.patch deployments", "kubernetes.patch inferenceservices"} {
-		faults = append(faults, map[string]any{"call": call, "occurrence": 1, "action": "fail_transition", "message": reason})
-	}
-	data, err := json.Marshal(map[string]any{"faults": faults})
+	data, err := json.Marshal(map[string]any{"faults": NextWorkloadFails("", reason)})
 	if err == nil {
 		err = os.WriteFile(filepath.Join(dir, "faults.json"), data, 0o600)
 	}
