@@ -39,6 +39,7 @@ type machine struct {
 
 	enter   sync.Once
 	work    chan func() // of the thread that is in all of them
+	leave   func()      // ends that thread
 	entered error
 
 	mu        sync.Mutex
@@ -86,7 +87,7 @@ func (at places) claim() (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{at: at, name: filepath.Base(state), state: state, logs: filepath.Join(at.logs, filepath.Base(state))}
+	m := &machine{at: at, name: filepath.Base(state), state: state, logs: filepath.Join(at.logs, filepath.Base(state)), leave: func() {}}
 	m.lock, err = locked(filepath.Join(state, "lock"), unix.LOCK_EX)
 	return m, err
 }
@@ -157,9 +158,9 @@ func (m *machine) boot(ctx context.Context) error {
 func (m *machine) inside(do func() error) error {
 	m.enter.Do(func() {
 		m.work = make(chan func())
+		m.leave = sync.OnceFunc(func() { close(m.work) }) // a machine may be stopped twice
 		entered := make(chan error)
-		go func() {
-			runtime.LockOSThread()             // never unlocked: it ends with the machine
+		go onOwnThread(func() {
 			err := unix.Unshare(unix.CLONE_FS) // a thread that shares its root cannot enter mounts
 			for _, space := range m.spaces {
 				if err == nil {
@@ -170,7 +171,7 @@ func (m *machine) inside(do func() error) error {
 			for work := range m.work {
 				work()
 			}
-		}()
+		})
 		m.entered = <-entered
 	})
 	if m.entered != nil {
@@ -179,6 +180,25 @@ func (m *machine) inside(do func() error) error {
 	done := make(chan error)
 	m.work <- func() { done <- do() }
 	return <-done
+}
+
+// onOwnThread does something on a thread that is of use for nothing else and ends with it,
+// unless it is unlocked at the end. It is not the process's first thread, by whose
+// namespaces /proc/self goes.
+func onOwnThread(do func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		do()
+		return
+	}
+	elsewhere := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(elsewhere)
+		do()
+	}()
+	<-elsewhere // this thread being locked, it can only be another
+	runtime.UnlockOSThread()
 }
 
 // connected does something in the network of the machine, on a thread that then
@@ -190,8 +210,7 @@ func (m *machine) connected(do func() error) error {
 	}
 	defer func() { _ = own.Close() }() // only read
 	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
+	go onOwnThread(func() {
 		if err := unix.Setns(int(m.spaces[0].Fd()), 0); err != nil {
 			done <- fmt.Errorf("entering %s: %w", m.spaces[0].Name(), err)
 			return
@@ -203,7 +222,7 @@ func (m *machine) connected(do func() error) error {
 		}
 		runtime.UnlockOSThread()
 		done <- result
-	}()
+	})
 	return <-done
 }
 
@@ -283,9 +302,7 @@ func (m *machine) log(name string) (*os.File, error) {
 // stop ends every process and removes what the machine has on the host, but its
 // logs.
 func (m *machine) stop() error {
-	if m.work != nil {
-		close(m.work)
-	}
+	m.leave()
 	for _, f := range m.spaces {
 		_ = f.Close() // nothing to lose
 	}
