@@ -41,7 +41,9 @@ func (d *kubernetes) ObserveEndpoint(ctx context.Context, key driver.Key, known 
 		return nil, err
 	}
 	if known != nil && r.recorded(known) {
-		return d.progress(ctx, a, r, known)
+		if s, err := d.progress(ctx, a, r, known); s != nil || err != nil {
+			return s, err
+		}
 	}
 	live, err := d.live(ctx, a, r, r.kinds())
 	if err != nil {
@@ -59,7 +61,8 @@ func (r *root) recorded(s *driver.EndpointState) bool {
 	})
 }
 
-// progress reads how far the deployments of a known state are, and nothing else.
+// progress reads how far the deployments of a known state are, and nothing else. It is
+// nil when a workload is gone: what there is to mend only a full reading tells.
 func (d *kubernetes) progress(ctx context.Context, a *api, r *root, known *driver.EndpointState) (*driver.EndpointState, error) {
 	needed := map[*kind]bool{}
 	for k := range r.kinds() {
@@ -75,7 +78,11 @@ func (d *kubernetes) progress(ctx context.Context, a *api, r *root, known *drive
 	reached, why := d.reached(a, r, live)
 	for i := range s.Deployments {
 		dep := &s.Deployments[i]
-		h, err := d.healthOf(ctx, a, r, r.entry(dep.ID), live, dep.Traffic > 0)
+		e := r.entry(dep.ID)
+		if live.find(e.workloadKind(), e.ID) == nil {
+			return nil, nil //nolint:nilnil // as documented
+		}
+		h, err := d.healthOf(ctx, a, r, e, live, dep.Traffic > 0)
 		if err != nil {
 			return nil, err
 		}
@@ -255,8 +262,11 @@ func parentsAndHosts(route map[string]any) map[string]any {
 
 // damage says what of a deployment's objects is not as it was applied.
 func (r *root) damage(e *entry, live *snapshot, h health) string {
-	if e.Adopted != "" || e.Removing || h.phase == driver.Deleting {
+	switch {
+	case e.Adopted != "" || h.phase == driver.Deleting:
 		return ""
+	case e.Removing: // and wanted again, or it will be removed
+		return "its removal was begun"
 	}
 	for _, w := range r.of(e.ID) {
 		if w.Kind == autoscalers.name {

@@ -52,23 +52,17 @@ func TestCallsOfAPlan(t *testing.T) {
 	uri, digest := cluster.Artifact(t, "one")
 	made, _ := open()
 	each(t, n, func(ctx context.Context, i int) (err error) {
-		spec := &driver.ModelSpec{Key: driver.Key{Platform: driver.Kubernetes, Location: cluster.Namespace, Name: fmt.Sprintf("m%d", i)},
-			Artifact: driver.Artifact{URI: uri, Format: "onnx", Digest: digest}, Approval: driver.Approved, RetainVersions: 10}
-		if err := made.CheckModel(spec); err != nil {
+		model, endpoint := pair(cluster, uri, digest, i)
+		if err := made.CheckModel(model); err != nil {
 			return err
 		}
-		if models[i], err = made.ApplyModel(ctx, spec, clouds.How{Limit: time.Hour}); err != nil {
+		if models[i], err = made.ApplyModel(ctx, model, clouds.How{Limit: time.Hour}); err != nil {
 			return err
 		}
-		e := cluster.Endpoint("")
-		e.Key = driver.Key{Platform: driver.Kubernetes, Location: cluster.Namespace, Name: fmt.Sprintf("e%d", i)}
-		small, _ := cluster.Compute()
-		e.Deployments = []driver.Deployment{{Name: "main", Model: driver.VersionRef{Key: spec.Key, Version: models[i].Newest().Version}, Compute: small, Traffic: 100,
-			Scaling: driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricCPU, Target: 60}}}}}
-		if err := made.CheckEndpoint(e); err != nil {
+		if err := made.CheckEndpoint(endpoint); err != nil {
 			return err
 		}
-		endpoints[i], err = made.ApplyEndpoint(ctx, e, clouds.How{Limit: time.Hour})
+		endpoints[i], err = made.ApplyEndpoint(ctx, endpoint, clouds.How{Limit: time.Hour})
 		return err
 	})
 	planned, calls := open()
@@ -87,6 +81,18 @@ func TestCallsOfAPlan(t *testing.T) {
 	if len(calls.made) > 20 {
 		t.Errorf("%d calls: %v", len(calls.made), calls.made)
 	}
+}
+
+// pair are a model and the endpoint that serves its first version.
+func pair(cluster *kubetest.Cluster, uri, digest string, i int) (*driver.ModelSpec, *driver.EndpointSpec) {
+	model := &driver.ModelSpec{Key: driver.Key{Platform: driver.Kubernetes, Location: cluster.Namespace, Name: fmt.Sprintf("m%d", i)},
+		Artifact: driver.Artifact{URI: uri, Format: "onnx", Digest: digest}, Approval: driver.Approved, RetainVersions: 10}
+	endpoint := cluster.Endpoint("")
+	endpoint.Key = driver.Key{Platform: driver.Kubernetes, Location: cluster.Namespace, Name: fmt.Sprintf("e%d", i)}
+	small, _ := cluster.Compute()
+	endpoint.Deployments = []driver.Deployment{{Name: "main", Model: driver.VersionRef{Key: model.Key, Version: "1"}, Compute: small, Traffic: 100,
+		Scaling: driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: driver.MetricCPU, Target: 60}}}}}
+	return model, endpoint
 }
 
 // each does something n times, as terraform does: ten at once.
