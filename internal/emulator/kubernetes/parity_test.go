@@ -36,21 +36,12 @@ func TestParity(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := newCluster(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go func() { // time passes while the probes wait for what the cluster does by itself
-		ticker := time.NewTicker(time.Millisecond)
-		defer ticker.Stop()
-		for ctx.Err() == nil {
-			<-ticker.C
-			c.seconds(1)
-		}
-	}()
 	const space = "parityspace"
-	if err := c.service.EnsureNamespace(ctx, space); err != nil {
+	if err := c.service.EnsureNamespace(t.Context(), space); err != nil {
 		t.Fatal(err)
 	}
-	emulated, err := parity.Run(ctx, c.config, space)
+	// Time passes only while a probe waits for what the cluster does by itself.
+	emulated, err := parity.Run(t.Context(), c.config, space, func(context.Context) { c.seconds(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +57,12 @@ func observe(t *testing.T, kubeconfig, namespace string) {
 		t.Fatal(err)
 	}
 	config.QPS = -1
-	results, err := parity.Run(t.Context(), config, namespace)
+	results, err := parity.Run(t.Context(), config, namespace, func(ctx context.Context) {
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,13 +53,14 @@ type Result struct {
 type runner struct {
 	client   *http.Client
 	base, ns string
-	interval time.Duration
+	pause    func(context.Context)
 	name     string // of the probe's objects
 }
 
 // Run asks all probes in a namespace, which must exist and hold nothing of an earlier
-// run. An error means that a probe could not be asked.
-func Run(ctx context.Context, config *rest.Config, namespace string) ([]Result, error) {
+// run. The pause is between two looks at what the server does by itself. An error means
+// that a probe could not be asked.
+func Run(ctx context.Context, config *rest.Config, namespace string, pause func(context.Context)) ([]Result, error) {
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func Run(ctx context.Context, config *rest.Config, namespace string) ([]Result, 
 	}
 	var results []Result
 	for i, p := range probes {
-		r := &runner{client: client, base: strings.TrimSuffix(base.String(), "/"), ns: namespace, interval: 20 * time.Millisecond, name: fmt.Sprintf("p%d", i)}
+		r := &runner{client: client, base: strings.TrimSuffix(base.String(), "/"), ns: namespace, pause: pause, name: fmt.Sprintf("p%d", i)}
 		result, err := r.ask(ctx, p)
 		if err != nil {
 			return nil, fmt.Errorf("probe %q: %w", p.Name, err)
@@ -242,8 +243,6 @@ var errPatience = errors.New("it did not happen in time")
 func (r *runner) await(ctx context.Context, verb, at string) (map[string]any, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	ticker := time.NewTicker(r.interval)
-	defer ticker.Stop()
 	for {
 		code, answer, _, err := r.send(ctx, http.MethodGet, r.path(at, "GET"), "", "")
 		if err != nil {
@@ -255,10 +254,8 @@ func (r *runner) await(ctx context.Context, verb, at string) (map[string]any, er
 		case verb == "SETTLED" && number(answer, "status", "observedGeneration") == number(answer, "metadata", "generation"):
 			return answer, nil
 		}
-		select {
-		case <-ctx.Done():
+		if r.pause(ctx); ctx.Err() != nil {
 			return nil, fmt.Errorf("%s %s: %w", verb, at, errPatience)
-		case <-ticker.C:
 		}
 	}
 }
