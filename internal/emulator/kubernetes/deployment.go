@@ -4,6 +4,7 @@
 package kubernetes
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -15,10 +16,12 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/utils/dump"
+	"k8s.io/utils/ptr"
 )
 
 const (
@@ -79,20 +82,30 @@ func revisionOf(rs *appsv1.ReplicaSet) int {
 
 // sameTemplate compares templates but for the hash that the controller adds.
 func sameTemplate(a, b *corev1.PodTemplateSpec) bool {
-	x, y := a.DeepCopy(), b.DeepCopy()
-	delete(x.Labels, hashLabel)
-	delete(y.Labels, hashLabel)
-	return apiequality.Semantic.DeepEqual(x, y)
+	return apiequality.Semantic.DeepEqual(bare(a), bare(b))
 }
 
-// hashOf is the hash that names the ReplicaSet of a template.
-func hashOf(t *corev1.PodTemplateSpec) string {
+// bare is a template without the hash that the controller adds.
+func bare(t *corev1.PodTemplateSpec) *corev1.PodTemplateSpec {
+	t = t.DeepCopy()
+	delete(t.Labels, hashLabel)
+	return t
+}
+
+// hashOf is the hash that names the ReplicaSet of a template, and another one after each
+// collision: a deployment of before may have left a ReplicaSet of that name.
+func hashOf(t *corev1.PodTemplateSpec, collisions *int32) string {
 	var kept corev1.PodTemplateSpec // as it is read again: what is empty is absent
 	if data, err := json.Marshal(t); err == nil {
 		_ = json.Unmarshal(data, &kept) // what was just written
 	}
 	h := fnv.New32a()
 	fmt.Fprint(h, dump.ForHash(kept))
+	if collisions != nil {
+		var salt [8]byte
+		binary.LittleEndian.PutUint32(salt[:], uint32(*collisions))
+		_, _ = h.Write(salt[:]) // a hash takes everything
+	}
 	return utilrand.SafeEncodeString(strconv.FormatUint(uint64(h.Sum32()), 10))
 }
 
@@ -113,17 +126,6 @@ func (r *rollout) adopt() error {
 		}
 		return r.note("FoundNewReplicaSet", fmt.Sprintf("Found new replica set %q", r.current.Name), false)
 	}
-	template := r.d.Spec.Template.DeepCopy()
-	hash := hashOf(template)
-	if template.Labels == nil {
-		template.Labels = map[string]string{}
-	}
-	template.Labels[hashLabel] = hash
-	selector := r.d.Spec.Selector.DeepCopy()
-	if selector.MatchLabels == nil {
-		selector.MatchLabels = map[string]string{}
-	}
-	selector.MatchLabels[hashLabel] = hash
 	annotations := map[string]string{}
 	maps.Copy(annotations, r.d.Annotations)
 	delete(annotations, lastKubect)
@@ -137,23 +139,49 @@ func (r *rollout) adopt() error {
 		surge, _ := r.bounds()
 		first = int32(min(int(*r.d.Spec.Replicas), max(0, int(*r.d.Spec.Replicas)+surge-total)))
 	}
-	rs := &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: r.d.Name + "-" + hash, Namespace: r.d.Namespace, Labels: template.Labels, Annotations: annotations,
-		OwnerReferences: []metav1.OwnerReference{controlledBy("apps/v1", "Deployment", r.d)}},
-		Spec: appsv1.ReplicaSetSpec{Replicas: &first, MinReadySeconds: r.d.Spec.MinReadySeconds, Selector: selector, Template: *template}}
-	made, err := r.create(catalog()[replicaSets], rs, author{})
+	rs, err := r.replicaSet(annotations, first)
 	if err != nil {
 		return err
 	}
-	var ok bool
-	if r.current, ok = made.(*appsv1.ReplicaSet); !ok {
-		return fmt.Errorf("%s is no ReplicaSet", rs.Name)
-	}
+	r.current = rs
 	if first > 0 {
 		if err := r.emit(r.d, "Deployment", "deployment-controller", "Normal", "ScalingReplicaSet", fmt.Sprintf("Scaled up replica set %s from 0 to %d", rs.Name, first)); err != nil {
 			return err
 		}
 	}
 	return r.note("NewReplicaSetCreated", fmt.Sprintf("Created new replica set %q", rs.Name), true)
+}
+
+// replicaSet makes the ReplicaSet of the template, under the first name that is free.
+func (r *rollout) replicaSet(annotations map[string]string, replicas int32) (*appsv1.ReplicaSet, error) {
+	for {
+		template, selector := r.d.Spec.Template.DeepCopy(), r.d.Spec.Selector.DeepCopy()
+		hash := hashOf(template, r.d.Status.CollisionCount)
+		if template.Labels == nil {
+			template.Labels = map[string]string{}
+		}
+		template.Labels[hashLabel] = hash
+		if selector.MatchLabels == nil {
+			selector.MatchLabels = map[string]string{}
+		}
+		selector.MatchLabels[hashLabel] = hash
+		made, err := r.create(catalog()[replicaSets], &appsv1.ReplicaSet{ObjectMeta: metav1.ObjectMeta{Name: r.d.Name + "-" + hash, Namespace: r.d.Namespace, Labels: template.Labels, Annotations: annotations,
+			OwnerReferences: []metav1.OwnerReference{controlledBy("apps/v1", "Deployment", r.d)}},
+			Spec: appsv1.ReplicaSetSpec{Replicas: &replicas, MinReadySeconds: r.d.Spec.MinReadySeconds, Selector: selector, Template: *template}}, author{})
+		if apierrors.IsAlreadyExists(err) { // of a deployment that is gone: what it had is not collected yet
+			collisions := ptr.Deref(r.d.Status.CollisionCount, 0) + 1
+			r.d.Status.CollisionCount = &collisions
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		rs, ok := made.(*appsv1.ReplicaSet)
+		if !ok {
+			return nil, fmt.Errorf("%s-%s is no ReplicaSet", r.d.Name, hash)
+		}
+		return rs, nil
+	}
 }
 
 func (r *rollout) replicaNotes(annotations map[string]string) {

@@ -241,7 +241,7 @@ func (s *service) doomed(d runtime.Object) error {
 		return err
 	}
 	if d, ok := d.(*appsv1.Deployment); ok {
-		f.Hash = hashOf(&d.Spec.Template)
+		f.Hash = hashOf(&d.Spec.Template, nil)
 	}
 	return s.foretell(string(metaOf(d).GetUID()), f)
 }

@@ -139,7 +139,7 @@ func (w *world) spawn(rs *appsv1.ReplicaSet) (*corev1.Pod, error) {
 		var fate fate
 		if found, err := w.tx.Get(docFate, string(owner.UID), &fate); err != nil {
 			return nil, err
-		} else if found && fate.Hash == rs.Labels[hashLabel] {
+		} else if found && fate.Hash == hashOf(bare(&rs.Spec.Template), nil) {
 			life.Mode, life.Message = fate.Mode, fate.Message
 		}
 	}
@@ -169,7 +169,7 @@ func (q *request) doom(w *world, old, obj runtime.Object) error {
 	}
 	switch o := obj.(type) {
 	case *appsv1.Deployment:
-		f.Hash = hashOf(&o.Spec.Template)
+		f.Hash = hashOf(&o.Spec.Template, nil)
 		return w.foretell(uid, f)
 	default:
 		if q.res.id() == inference {

@@ -290,3 +290,23 @@ func TestAutoscalerHoldsTheBounds(t *testing.T) {
 		t.Errorf("without a metrics server: %s", got)
 	}
 }
+
+// A deployment that is made anew before the ReplicaSet of its predecessor is collected
+// gets one of another name.
+func TestReplicaSetOfBefore(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.mustApply(web)
+	c.seconds(100)
+	old := c.list("ReplicaSet", "")[0].GetName()
+	background := metav1.DeletePropagationBackground
+	if err := c.of("Deployment").Delete(t.Context(), "web", metav1.DeleteOptions{PropagationPolicy: &background}); err != nil {
+		t.Fatal(err)
+	}
+	c.mustApply(web)
+	c.seconds(100)
+	want(t, c.get("Deployment", "web"), "status.observedGeneration=1", "status.availableReplicas=2", "status.collisionCount=1")
+	if sets := c.list("ReplicaSet", ""); len(sets) != 1 || sets[0].GetName() == old {
+		t.Errorf("%d ReplicaSets, the first of them %s, after %s", len(sets), sets[0].GetName(), old)
+	}
+}
