@@ -173,19 +173,24 @@ func TestShares(t *testing.T) {
 	}
 	shared := func(blue int) func(*terraform.State) error {
 		return func(*terraform.State) error {
-			to, answered := answering(t, c, p), map[string]int{}
-			const requests = 200
-			for range requests {
-				got, err := to.predict(t.Context(), false)
-				if err != nil {
-					return err
+			to := answering(t, c, p)
+			// A gateway goes by a route a moment after its controller has accepted it.
+			kube.Eventually(t, time.Minute, "the gateway to go by the shares", func(ctx context.Context) error {
+				answered := map[string]int{}
+				const requests = 200
+				for range requests {
+					got, err := to.predict(ctx, false)
+					if err != nil {
+						return err
+					}
+					answered[got.Deployment]++
 				}
-				answered[got.Deployment]++
-			}
-			t.Logf("counted: of %d requests to an endpoint with shares of %d and %d: %v", requests, blue, 100-blue, answered)
-			if n := answered["blue"]; n < 2*blue-10 || n > 2*blue+10 || n+answered["green"] != requests {
-				return fmt.Errorf("shares of %d and %d gave %v", blue, 100-blue, answered)
-			}
+				t.Logf("counted: of %d requests to an endpoint with shares of %d and %d: %v", requests, blue, 100-blue, answered)
+				if n := answered["blue"]; n < 2*blue-10 || n > 2*blue+10 || n+answered["green"] != requests {
+					return fmt.Errorf("shares of %d and %d gave %v", blue, 100-blue, answered)
+				}
+				return nil
+			})
 			return nil
 		}
 	}
