@@ -291,6 +291,9 @@ func (p *preflight) ask(ctx context.Context, group *errgroup.Group, r *root, obj
 			if err == nil {
 				err = p.a.dryRun(ctx, w.kind(), o)
 			}
+			if w.Kind == roleBindings.name && mlerr.Is(err, mlerr.NotFound) {
+				err = nil // its Role comes with the apply
+			}
 			p.heard(err, cmp.Or(path, pathOf[w.Kind], "name"))
 			return nil
 		})

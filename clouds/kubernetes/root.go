@@ -211,6 +211,16 @@ const parallel = 8
 // put applies objects that the saved root records. It makes sure before that none
 // of them is somebody else's.
 func (r *root) put(ctx context.Context, a *api, objects []written) error {
+	// Whether somebody may bind a Role is decided by what it grants: it comes first.
+	bindings := func(w written) bool { return w.Kind == roleBindings.name }
+	others := slices.DeleteFunc(slices.Clone(objects), bindings)
+	if err := r.putAll(ctx, a, others); err != nil {
+		return err
+	}
+	return r.putAll(ctx, a, slices.DeleteFunc(slices.Clone(objects), func(w written) bool { return !bindings(w) }))
+}
+
+func (r *root) putAll(ctx context.Context, a *api, objects []written) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(parallel)
 	for i := range objects {

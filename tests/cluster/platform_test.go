@@ -6,6 +6,7 @@ package cluster_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -51,17 +52,35 @@ func open(t *testing.T, c *kube.Cluster, m mode) *scenarios.Platform {
 	if err := c.Apply(t.Context(), ns, store.Secret("store")); err != nil {
 		t.Fatal(err)
 	}
+	kubeconfig := permitted(t, c, ns)
 	return &scenarios.Platform{
 		REST: c.REST(), Namespace: ns, Serving: m.serving, Image: c.Image(kube.ModelServer), Gateway: m.gateway,
 		Provider: func(more ...string) string {
 			return fmt.Sprintf("provider \"ml\" {\n  kubernetes = {\n config_path = %q\n namespace = %q\n serving = %q\n staging_uri = \"s3://%s/models\"\n storage_secret = \"store\"\n"+
-				" images = { fetch = %q, auth = %q }\n %s\n }\n%s\n}\n", c.Kubeconfig(), ns, m.serving, bucket, c.Image(kube.Fetch), c.Image(kube.Proxy), front, strings.Join(more, "\n"))
+				" images = { fetch = %q, auth = %q }\n %s\n }\n%s\n}\n", kubeconfig, ns, m.serving, bucket, c.Image(kube.Fetch), c.Image(kube.Proxy), front, strings.Join(more, "\n"))
 		},
 		Crash: func(reason string) scenarios.Fault {
 			return scenarios.Fault{Config: fmt.Sprintf("env = { FAIL = %q }\n", reason)}
 		},
 		Stall: scenarios.Fault{Config: "env = { UNREADY = \"1\" }\n"},
 	}
+}
+
+// permitted is the kubeconfig of somebody who may do in the namespace what the guide says
+// Terraform needs, and nothing else.
+func permitted(t *testing.T, c *kube.Cluster, ns string) string {
+	t.Helper()
+	permissions, err := os.ReadFile(filepath.Join("..", "..", "examples", "kubernetes", "permissions.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const user = "terraform"
+	const binding = "apiVersion: rbac.authorization.k8s.io/v1\nkind: %[1]sBinding\nmetadata: {name: ml-terraform}\n" +
+		"roleRef: {apiGroup: rbac.authorization.k8s.io, kind: %[1]s, name: ml-terraform}\nsubjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: " + user + "}]\n"
+	if err := c.Apply(t.Context(), ns, string(permissions), fmt.Sprintf(binding, "Role"), fmt.Sprintf(binding, "ClusterRole")); err != nil {
+		t.Fatal(err)
+	}
+	return c.As(t, user)
 }
 
 var once sync.Once
