@@ -20,19 +20,23 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
-//go:embed sagemaker.csv
-var sagemakerCSV []byte
+var (
+	//go:embed sagemaker.csv
+	sagemakerCSV []byte
+	//go:embed vertex_ai.csv
+	vertexAICSV []byte
+)
 
-var files = map[string][]byte{"sagemaker": sagemakerCSV}
+var files = map[string][]byte{"sagemaker": sagemakerCSV, "vertex_ai": vertexAICSV}
 
 // Accelerators are all accelerator types of the configuration language, sorted.
 func Accelerators() []string {
 	return []string{"amd-mi300x", "aws-inferentia1", "aws-inferentia2", "aws-trainium1", "aws-trainium2", "google-tpu-v5e",
-		"intel-gaudi", "nvidia-a100-40gb", "nvidia-a100-80gb", "nvidia-a10g", "nvidia-b200", "nvidia-b300", "nvidia-h100",
-		"nvidia-h200", "nvidia-k80", "nvidia-l4", "nvidia-l40s", "nvidia-rtx-pro-6000", "nvidia-t4", "nvidia-v100"}
+		"intel-gaudi", "nvidia-a100-40gb", "nvidia-a100-80gb", "nvidia-a10g", "nvidia-b200", "nvidia-b300", "nvidia-gb200", "nvidia-h100",
+		"nvidia-h200", "nvidia-k80", "nvidia-l4", "nvidia-l40s", "nvidia-p100", "nvidia-p4", "nvidia-rtx-pro-6000", "nvidia-t4", "nvidia-v100"}
 }
 
-// Type is one machine type.
+// Type is one machine type, or one to which accelerators are added.
 type Type struct {
 	Name                 string
 	Arch                 string // "x86_64" or "arm64"
@@ -43,10 +47,22 @@ type Type struct {
 	AcceleratorMemoryGiB float64 // of each
 	LocalNVMe            bool    // its disk is encrypted by the hardware; a customer's key and a volume size are refused
 	Known                bool    // its numbers are published; otherwise they are zero and nothing resolves to it
+
+	// Attached: the accelerators are added to the type, which comes without.
+	Attached bool
+	// PlatformAccelerator is the platform's own name of the accelerator, where one
+	// has to be said.
+	PlatformAccelerator string
 }
 
-// Family is the part of the name that types of one generation share: "ml.g5".
-func (t Type) Family() string { return t.Name[:strings.LastIndexByte(t.Name, '.')] }
+// Family is the part of the name that types of one generation share: "ml.g5", "n1".
+func (t Type) Family() string {
+	if at := strings.LastIndexByte(t.Name, '.'); at >= 0 {
+		return t.Name[:at]
+	}
+	family, _, _ := strings.Cut(t.Name, "-")
+	return family
+}
 
 // Autoscales reports whether the platform scales the type by itself. SageMaker
 // does not autoscale the burstable t2 types.
@@ -83,50 +99,76 @@ func (n Need) String() string {
 // when nothing else will do.
 var legacy = []string{"ml.p2", "ml.p3", "ml.m4", "ml.c4", "ml.t2", "ml.inf1"}
 
-var catalog = sync.OnceValue(func() map[string]map[string]Type {
-	all := map[string]map[string]Type{}
+// types are a platform's: by name as they come, and all with what can be added.
+type types struct {
+	byName map[string]Type
+	all    []Type // sorted by name
+}
+
+var catalog = sync.OnceValue(func() map[string]types {
+	all := map[string]types{}
 	for platform, data := range files {
-		types, err := parse(data)
+		parsed, err := parse(data)
 		if err != nil {
 			panic("the embedded catalog of " + platform + ": " + err.Error())
 		}
-		all[platform] = types
+		all[platform] = parsed
 	}
 	return all
 })
 
-func parse(data []byte) (map[string]Type, error) {
+// parse reads a catalog. A row that repeats the name of one before it says which
+// accelerators can be added to that type, and how many: "1 2 4".
+func parse(data []byte) (types, error) {
 	rows, err := csv.NewReader(bytes.NewReader(data)).ReadAll()
 	if err != nil {
-		return nil, err
+		return types{}, err
 	}
-	types := make(map[string]Type, len(rows))
+	found := types{byName: make(map[string]Type, len(rows))}
 	for _, r := range rows[1:] {
-		var n [4]float64
-		for i, column := range []int{2, 3, 5, 6} {
+		var n [3]float64
+		for i, column := range []int{2, 3, 6} {
 			if n[i], err = strconv.ParseFloat(r[column], 64); err != nil {
-				return nil, fmt.Errorf("%s: %w", r[0], err)
+				return types{}, fmt.Errorf("%s: %w", r[0], err)
 			}
 		}
-		types[r[0]] = Type{Name: r[0], Arch: r[1], VCPU: n[0], MemoryGiB: n[1], Accelerator: r[4],
-			AcceleratorCount: int(n[2]), AcceleratorMemoryGiB: n[3], LocalNVMe: r[7] == "true", Known: n[0] > 0}
+		t := Type{Name: r[0], Arch: r[1], VCPU: n[0], MemoryGiB: n[1], Accelerator: r[4], AcceleratorMemoryGiB: n[2], LocalNVMe: r[7] == "true", Known: n[0] > 0}
+		_, t.Attached = found.byName[t.Name]
+		if len(r) > 8 {
+			t.PlatformAccelerator = r[8]
+		}
+		for word := range strings.FieldsSeq(r[5]) {
+			if t.AcceleratorCount, err = strconv.Atoi(word); err != nil {
+				return types{}, fmt.Errorf("%s: %w", r[0], err)
+			}
+			if !t.Attached {
+				found.byName[t.Name] = t
+			}
+			found.all = append(found.all, t)
+		}
 	}
-	return types, nil
+	sort.SliceStable(found.all, func(i, j int) bool { return found.all[i].Name < found.all[j].Name })
+	return found, nil
 }
 
-// Lookup finds a type by its exact name.
+// Lookup finds a type by its exact name, with the accelerators that it comes with.
 func Lookup(platform, name string) (Type, bool) {
-	t, ok := catalog()[platform][name]
+	t, ok := catalog()[platform].byName[name]
 	return t, ok
 }
 
-// All are a platform's types by name.
-func All(platform string) []Type {
-	all := make([]Type, 0, len(catalog()[platform]))
-	for _, t := range catalog()[platform] {
-		all = append(all, t)
+// All are a platform's types by name; one to which accelerators can be added is
+// there again with each of them.
+func All(platform string) []Type { return slices.Clone(catalog()[platform].all) }
+
+// Named are all types of that name: as it comes, and with what can be added.
+func Named(platform, name string) []Type {
+	var all []Type
+	for _, t := range catalog()[platform].all {
+		if t.Name == name {
+			all = append(all, t)
+		}
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
 	return all
 }
 
@@ -210,6 +252,9 @@ func Suggest(platform, name string) []string {
 	}
 	var all []candidate
 	for _, t := range All(platform) {
+		if t.Attached {
+			continue
+		}
 		if d := distance(name, t.Name); d <= max(2, len(name)/3) {
 			all = append(all, candidate{t.Name, d})
 		}
