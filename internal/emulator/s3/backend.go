@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/johannesboyne/gofakes3"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/objects"
 )
 
 // backend answers one request for gofakes3.
@@ -38,11 +40,11 @@ func (b *backend) refuse(status int, code gofakes3.ErrorCode, message string) er
 // translate gives the store's errors their S3 codes.
 func translate(err error, bucket string) error {
 	switch {
-	case errors.Is(err, errNoBucket):
+	case errors.Is(err, objects.ErrNoBucket):
 		return gofakes3.BucketNotFound(bucket)
-	case errors.Is(err, errNoKey):
+	case errors.Is(err, objects.ErrNoKey):
 		return gofakes3.ErrorMessage(gofakes3.ErrNoSuchKey, "The specified key does not exist.")
-	case errors.Is(err, errNotEmpty):
+	case errors.Is(err, objects.ErrNotEmpty):
 		return gofakes3.ErrorMessage(gofakes3.ErrBucketNotEmpty, "The bucket you tried to delete is not empty")
 	}
 	if known, ok := errors.AsType[gofakes3.Error](err); ok {
@@ -52,7 +54,7 @@ func translate(err error, bucket string) error {
 }
 
 func (b *backend) ListBuckets() ([]gofakes3.BucketInfo, error) {
-	all, err := b.store.buckets()
+	all, err := b.store.Buckets()
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +72,7 @@ func (b *backend) ListBucket(name string, prefix *gofakes3.Prefix, page gofakes3
 	if prefix == nil {
 		prefix = &gofakes3.Prefix{}
 	}
-	keys, err := b.store.keys(name, prefix.Prefix)
+	keys, err := b.store.Keys(name, prefix.Prefix)
 	if err != nil {
 		return nil, translate(err, name)
 	}
@@ -97,7 +99,7 @@ func (b *backend) ListBucket(name string, prefix *gofakes3.Prefix, page gofakes3
 		}
 		if item != key {
 			list.AddPrefix(item)
-		} else if o, err := b.store.find(name, key); err == nil { // else removed meanwhile
+		} else if o, err := b.store.Find(name, key); err == nil { // else removed meanwhile
 			list.Add(&gofakes3.Content{Key: key, Size: o.Size, ETag: `"` + o.ETag + `"`,
 				LastModified: gofakes3.NewContentTime(o.Modified)})
 		}
@@ -116,8 +118,8 @@ func commonPrefix(key string, prefix *gofakes3.Prefix) (string, bool) {
 }
 
 func (b *backend) CreateBucket(name string) error {
-	err := b.store.createBucket(name)
-	if errors.Is(err, errHasBucket) {
+	err := b.store.CreateBucket(name, objects.Bucket{Created: time.Now().UTC()})
+	if errors.Is(err, objects.ErrHasBucket) {
 		return b.refuse(http.StatusConflict, "BucketAlreadyOwnedByYou",
 			"Your previous request to create the named bucket succeeded and you already own it.")
 	}
@@ -125,21 +127,21 @@ func (b *backend) CreateBucket(name string) error {
 }
 
 func (b *backend) BucketExists(name string) (bool, error) {
-	_, err := b.store.bucket(name)
-	if errors.Is(err, errNoBucket) {
+	_, err := b.store.Bucket(name)
+	if errors.Is(err, objects.ErrNoBucket) {
 		return false, nil
 	}
 	return err == nil, err
 }
 
 func (b *backend) DeleteBucket(name string) error {
-	return translate(b.store.deleteBucket(name), name)
+	return translate(b.store.DeleteBucket(name), name)
 }
 
 func (b *backend) ForceDeleteBucket(string) error { return gofakes3.ErrNotImplemented }
 
 func (b *backend) GetObject(bucket, key string, want *gofakes3.ObjectRangeRequest) (*gofakes3.Object, error) {
-	o, f, err := b.store.open(bucket, key)
+	o, f, err := b.store.Open(bucket, key)
 	if err != nil {
 		return nil, translate(err, bucket)
 	}
@@ -168,7 +170,7 @@ type limited struct {
 }
 
 func (b *backend) HeadObject(bucket, key string) (*gofakes3.Object, error) {
-	o, err := b.store.find(bucket, key)
+	o, err := b.store.Find(bucket, key)
 	if err != nil {
 		return nil, translate(err, bucket)
 	}
@@ -181,7 +183,7 @@ func (b *backend) HeadObject(bucket, key string) (*gofakes3.Object, error) {
 }
 
 // describe sets what the answer to a GET or HEAD says of an object.
-func (b *backend) describe(o object) (*gofakes3.Object, error) {
+func (b *backend) describe(o objects.Object) (*gofakes3.Object, error) {
 	etag := `"` + o.ETag + `"`
 	if match := b.req.Header.Get("If-Match"); match != "" && match != "*" && strings.Trim(match, `"`) != o.ETag &&
 		b.req.Method != http.MethodPut {
@@ -199,14 +201,14 @@ func (b *backend) describe(o object) (*gofakes3.Object, error) {
 	if b.req.Method == http.MethodGet || b.req.Method == http.MethodHead {
 		b.resp.etag = etag
 		if strings.EqualFold(b.req.Header.Get("X-Amz-Checksum-Mode"), "ENABLED") && b.req.Header.Get("Range") == "" {
-			o.setChecksums(header)
+			setChecksums(o, header)
 		}
 	}
 	sum, _ := hex.DecodeString(strings.SplitN(o.ETag, "-", 2)[0]) // stored by us: always hex
 	return &gofakes3.Object{Name: o.Key, Metadata: header, Size: o.Size, Hash: sum}, nil
 }
 
-func (o object) setChecksums(header map[string]string) {
+func setChecksums(o objects.Object, header map[string]string) {
 	for name, sum := range o.Checksums {
 		header[checksumHeader+name] = sum
 	}
@@ -215,14 +217,22 @@ func (o object) setChecksums(header map[string]string) {
 	}
 }
 
+// remove deletes an object; an absent one is no error.
+func (b *backend) remove(bucket, key string) error {
+	if err := b.store.Remove(bucket, key, nil); !errors.Is(err, objects.ErrNoKey) {
+		return err
+	}
+	return nil
+}
+
 func (b *backend) DeleteObject(bucket, key string) (gofakes3.ObjectDeleteResult, error) {
-	return gofakes3.ObjectDeleteResult{}, translate(b.store.remove(bucket, key), bucket)
+	return gofakes3.ObjectDeleteResult{}, translate(b.remove(bucket, key), bucket)
 }
 
 func (b *backend) DeleteMulti(bucket string, keys ...string) (gofakes3.MultiDeleteResult, error) {
 	var result gofakes3.MultiDeleteResult
 	for _, key := range keys {
-		if err := b.store.remove(bucket, key); err != nil {
+		if err := b.remove(bucket, key); err != nil {
 			failed := gofakes3.ErrorResultFromError(translate(err, bucket))
 			failed.Key = key
 			result.Error = append(result.Error, failed)
@@ -238,25 +248,25 @@ func (b *backend) PutObject(bucket, key string, _ map[string]string, input io.Re
 	if err := b.preconditions(bucket, key); err != nil {
 		return none, err
 	}
-	o, err := b.store.writeBlob(input)
+	o, err := b.store.WriteBlob(input)
 	if err != nil {
 		return none, translate(err, bucket)
 	}
 	if size >= 0 && o.Size != size {
-		b.store.dropBlob(o.Blob)
+		b.store.DropBlob(o.Blob)
 		return none, gofakes3.ErrIncompleteBody
 	}
 	o.Key, o.Header = key, storable(b.req.Header)
 	if o.Checksums = b.body.verified(); o.Checksums != nil {
 		o.ChecksumType = fullObject
-		o.answerChecksums(b.resp.Header())
+		answerChecksums(o, b.resp.Header())
 	}
-	return none, translate(b.store.put(bucket, o, b.allow), bucket)
+	return none, translate(b.store.Put(bucket, &o, b.allow), bucket)
 }
 
-func (o object) answerChecksums(h http.Header) {
+func answerChecksums(o objects.Object, h http.Header) {
 	sent := map[string]string{}
-	o.setChecksums(sent)
+	setChecksums(o, sent)
 	for name, value := range sent {
 		h.Set(name, value)
 	}
@@ -265,9 +275,9 @@ func (o object) answerChecksums(h http.Header) {
 // preconditions refuses early, before a large body is read, what allow would
 // refuse in the end.
 func (b *backend) preconditions(bucket, key string) error {
-	o, err := b.store.find(bucket, key)
+	o, err := b.store.Find(bucket, key)
 	switch {
-	case errors.Is(err, errNoKey):
+	case errors.Is(err, objects.ErrNoKey):
 		return translate(b.allow(nil), bucket)
 	case err != nil:
 		return translate(err, bucket)
@@ -276,7 +286,7 @@ func (b *backend) preconditions(bucket, key string) error {
 }
 
 // allow checks If-None-Match and If-Match of a write against what is there.
-func (b *backend) allow(old *object) error {
+func (b *backend) allow(old *objects.Object) error {
 	if none := b.req.Header.Get("If-None-Match"); none != "" {
 		if none != "*" {
 			return b.refuse(http.StatusNotImplemented, gofakes3.ErrNotImplemented,
@@ -288,7 +298,7 @@ func (b *backend) allow(old *object) error {
 	}
 	if match := b.req.Header.Get("If-Match"); match != "" {
 		if old == nil {
-			return errNoKey
+			return objects.ErrNoKey
 		}
 		if match != "*" && strings.Trim(match, `"`) != old.ETag {
 			return gofakes3.ErrorMessage(gofakes3.ErrPreconditionFailed, gofakes3.ErrPreconditionFailed.Message())
@@ -299,7 +309,7 @@ func (b *backend) allow(old *object) error {
 
 func (b *backend) CopyObject(srcBucket, srcKey, bucket, key string, _ map[string]string) (gofakes3.CopyObjectResult, error) {
 	var none gofakes3.CopyObjectResult
-	src, f, err := b.store.open(srcBucket, srcKey)
+	src, f, err := b.store.Open(srcBucket, srcKey)
 	if err != nil {
 		return none, translate(err, srcBucket)
 	}
@@ -309,7 +319,7 @@ func (b *backend) CopyObject(srcBucket, srcKey, bucket, key string, _ map[string
 		return none, b.refuse(http.StatusBadRequest, "InvalidRequest",
 			"This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata.")
 	}
-	o, err := b.store.writeBlob(f)
+	o, err := b.store.WriteBlob(f)
 	if err != nil {
 		return none, err
 	}
@@ -320,7 +330,7 @@ func (b *backend) CopyObject(srcBucket, srcKey, bucket, key string, _ map[string
 	if src.ChecksumType == fullObject {
 		o.Checksums, o.ChecksumType = src.Checksums, fullObject
 	}
-	if err := b.store.put(bucket, o, b.allow); err != nil {
+	if err := b.store.Put(bucket, &o, b.allow); err != nil {
 		return none, translate(err, bucket)
 	}
 	return gofakes3.CopyObjectResult{ETag: `"` + o.ETag + `"`, LastModified: gofakes3.NewContentTime(time.Now())}, nil

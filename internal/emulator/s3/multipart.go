@@ -23,6 +23,8 @@ import (
 	"time"
 
 	"github.com/johannesboyne/gofakes3"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/objects"
 )
 
 const (
@@ -42,18 +44,16 @@ type upload struct {
 	Type      string            `json:"checksum_type,omitempty"` // fullObject or composite
 }
 
-func (s store) uploadPath(id string) string { return filepath.Join(s.dir, "uploads", id) }
-
 func (s store) partPath(id string, number int) string {
-	return filepath.Join(s.uploadPath(id), fmt.Sprintf("%05d.json", number))
+	return filepath.Join(s.UploadPath(id), fmt.Sprintf("%05d.json", number))
 }
 
 // upload finds an upload in progress; gofakes3.ErrNoSuchUpload if there is none.
 func (s store) upload(bucket, key, id string) (u upload, err error) {
-	if !validBucket(id) { // as a file name
+	if !objects.ValidName(id) { // as a file name
 		return u, gofakes3.ErrNoSuchUpload
 	}
-	err = readJSON(filepath.Join(s.uploadPath(id), "upload.json"), &u)
+	err = objects.ReadJSON(filepath.Join(s.UploadPath(id), "upload.json"), &u)
 	if errors.Is(err, fs.ErrNotExist) || (err == nil && (u.Bucket != bucket || u.Key != key)) {
 		err = gofakes3.ErrNoSuchUpload
 	}
@@ -61,22 +61,22 @@ func (s store) upload(bucket, key, id string) (u upload, err error) {
 }
 
 // parts reads the parts of an upload by number.
-func (s store) parts(id string) (map[int]object, error) {
-	entries, err := os.ReadDir(s.uploadPath(id))
+func (s store) parts(id string) (map[int]objects.Object, error) {
+	entries, err := os.ReadDir(s.UploadPath(id))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, gofakes3.ErrNoSuchUpload
 	}
 	if err != nil {
 		return nil, err
 	}
-	parts := map[int]object{}
+	parts := map[int]objects.Object{}
 	for _, e := range entries {
 		number, err := strconv.Atoi(strings.TrimSuffix(e.Name(), ".json"))
 		if err != nil {
 			continue // upload.json
 		}
-		var part object
-		if err := readJSON(filepath.Join(s.uploadPath(id), e.Name()), &part); err != nil {
+		var part objects.Object
+		if err := objects.ReadJSON(filepath.Join(s.UploadPath(id), e.Name()), &part); err != nil {
 			return nil, err
 		}
 		parts[number] = part
@@ -85,38 +85,38 @@ func (s store) parts(id string) (map[int]object, error) {
 }
 
 // putPart replaces one part of an upload.
-func (s store) putPart(u upload, number int, part object) error {
-	var old object
-	err := s.locked(func() error {
+func (s store) putPart(u upload, number int, part objects.Object) error {
+	var old objects.Object
+	err := s.Locked(func() error {
 		if _, err := s.upload(u.Bucket, u.Key, u.ID); err != nil {
 			return err
 		}
-		if err := readJSON(s.partPath(u.ID, number), &old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := objects.ReadJSON(s.partPath(u.ID, number), &old); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
-		return s.writeJSON(s.partPath(u.ID, number), part)
+		return s.WriteJSON(s.partPath(u.ID, number), part)
 	})
 	if err != nil {
-		s.dropBlob(part.Blob)
+		s.DropBlob(part.Blob)
 		return err
 	}
 	if old.Blob != "" {
-		s.dropBlob(old.Blob)
+		s.DropBlob(old.Blob)
 	}
 	return nil
 }
 
 // endUpload forgets an upload and its parts.
 func (s store) endUpload(u upload) error {
-	var parts map[int]object
-	err := s.locked(func() (err error) {
+	var parts map[int]objects.Object
+	err := s.Locked(func() (err error) {
 		if parts, err = s.parts(u.ID); err != nil {
 			return err
 		}
-		return os.RemoveAll(s.uploadPath(u.ID))
+		return os.RemoveAll(s.UploadPath(u.ID))
 	})
 	for _, part := range parts {
-		s.dropBlob(part.Blob)
+		s.DropBlob(part.Blob)
 	}
 	return err
 }
@@ -143,11 +143,11 @@ func (b *backend) CreateMultipartUpload(bucket, key string, _ map[string]string)
 		b.resp.Header().Set("X-Amz-Checksum-Algorithm", strings.ToUpper(u.Algorithm))
 		b.resp.Header().Set("X-Amz-Checksum-Type", u.Type)
 	}
-	err := b.store.locked(func() error {
-		if err := os.MkdirAll(b.store.uploadPath(u.ID), 0o750); err != nil {
+	err := b.store.Locked(func() error {
+		if err := os.MkdirAll(b.store.UploadPath(u.ID), 0o750); err != nil {
 			return err
 		}
-		return b.store.writeJSON(filepath.Join(b.store.uploadPath(u.ID), "upload.json"), u)
+		return b.store.WriteJSON(filepath.Join(b.store.UploadPath(u.ID), "upload.json"), u)
 	})
 	return gofakes3.UploadID(u.ID), err
 }
@@ -157,12 +157,12 @@ func (b *backend) UploadPart(bucket, key string, id gofakes3.UploadID, number in
 	if err != nil {
 		return "", err
 	}
-	part, err := b.store.writeBlob(input)
+	part, err := b.store.WriteBlob(input)
 	if err != nil {
 		return "", translate(err, bucket)
 	}
 	if size >= 0 && part.Size != size {
-		b.store.dropBlob(part.Blob)
+		b.store.DropBlob(part.Blob)
 		return "", gofakes3.ErrIncompleteBody
 	}
 	part.Checksums = b.body.verified()
@@ -196,14 +196,14 @@ func (b *backend) CompleteMultipartUpload(bucket, key string, id gofakes3.Upload
 	if err != nil {
 		return "", "", err
 	}
-	if err := b.store.put(bucket, o, b.allow); err != nil {
+	if err := b.store.Put(bucket, &o, b.allow); err != nil {
 		return "", "", translate(err, bucket)
 	}
 	return "", `"` + o.ETag + `"`, b.store.endUpload(u)
 }
 
 // chosenParts checks the list of parts that the client wants joined.
-func (b *backend) chosenParts(u upload, in *gofakes3.CompleteMultipartUploadRequest) ([]object, error) {
+func (b *backend) chosenParts(u upload, in *gofakes3.CompleteMultipartUploadRequest) ([]objects.Object, error) {
 	if len(in.Parts) == 0 {
 		return nil, gofakes3.ErrMalformedXML
 	}
@@ -211,7 +211,7 @@ func (b *backend) chosenParts(u upload, in *gofakes3.CompleteMultipartUploadRequ
 	if err != nil {
 		return nil, err
 	}
-	parts := make([]object, 0, len(in.Parts))
+	parts := make([]objects.Object, 0, len(in.Parts))
 	for i, p := range in.Parts {
 		part, ok := stored[p.PartNumber]
 		switch {
@@ -230,11 +230,11 @@ func (b *backend) chosenParts(u upload, in *gofakes3.CompleteMultipartUploadRequ
 
 // join makes one object of parts: its bytes, its ETag (the MD5 of the parts'
 // MD5s and their number) and the checksum the upload asked for.
-func (s store) join(u upload, parts []object) (object, error) {
+func (s store) join(u upload, parts []objects.Object) (objects.Object, error) {
 	reader, writer := io.Pipe()
 	go func() {
 		for _, part := range parts {
-			if err := s.copyBlob(writer, part.Blob); err != nil {
+			if err := s.CopyBlob(writer, part.Blob); err != nil {
 				writer.CloseWithError(err)
 				return
 			}
@@ -250,7 +250,7 @@ func (s store) join(u upload, parts []object) (object, error) {
 	if u.Type == fullObject {
 		whole = io.TeeReader(reader, sum)
 	}
-	o, err := s.writeBlob(whole)
+	o, err := s.WriteBlob(whole)
 	if err != nil {
 		reader.CloseWithError(err)
 		return o, err
@@ -276,25 +276,15 @@ func (s store) join(u upload, parts []object) (object, error) {
 	return o, nil
 }
 
-func (s store) copyBlob(w io.Writer, name string) error {
-	f, err := os.Open(s.blobPath(name))
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // only read
-	_, err = io.Copy(w, f)
-	return err
-}
-
 func (b *backend) ListMultipartUploads(bucket string, marker *gofakes3.UploadListMarker, prefix gofakes3.Prefix, limit int64) (*gofakes3.ListMultipartUploadsResult, error) {
-	entries, err := os.ReadDir(filepath.Join(b.store.dir, "uploads"))
+	entries, err := os.ReadDir(b.store.UploadPath(""))
 	if err != nil {
 		return nil, err
 	}
 	var all []upload
 	for _, e := range entries {
 		var u upload
-		if readJSON(filepath.Join(b.store.uploadPath(e.Name()), "upload.json"), &u) != nil {
+		if objects.ReadJSON(filepath.Join(b.store.UploadPath(e.Name()), "upload.json"), &u) != nil {
 			continue // ended meanwhile
 		}
 		if u.Bucket == bucket && strings.HasPrefix(u.Key, prefix.Prefix) && (marker == nil || u.after(marker)) {
@@ -376,7 +366,7 @@ func (b *backend) serveCopyPart(query url.Values) {
 	b.resp.fail(code.ErrorCode().Status(), string(code.ErrorCode()), err.Error())
 }
 
-func (b *backend) copyPart(query url.Values) (part object, err error) {
+func (b *backend) copyPart(query url.Values) (part objects.Object, err error) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(b.req.URL.Path, "/"), "/")
 	number, err := strconv.Atoi(query.Get("partNumber"))
 	if err != nil || number < 1 || number > gofakes3.MaxUploadPartNumber {
@@ -391,7 +381,7 @@ func (b *backend) copyPart(query url.Values) (part object, err error) {
 		return part, gofakes3.ErrInvalidArgument
 	}
 	srcBucket, srcKey, _ := strings.Cut(strings.TrimPrefix(source, "/"), "/")
-	o, f, err := b.store.open(srcBucket, srcKey)
+	o, f, err := b.store.Open(srcBucket, srcKey)
 	if err != nil {
 		return part, translate(err, srcBucket)
 	}
@@ -402,7 +392,7 @@ func (b *backend) copyPart(query url.Values) (part object, err error) {
 			return part, gofakes3.ErrInvalidRange
 		}
 	}
-	part, err = b.store.writeBlob(io.NewSectionReader(f, first, last-first+1))
+	part, err = b.store.WriteBlob(io.NewSectionReader(f, first, last-first+1))
 	if err != nil {
 		return part, err
 	}

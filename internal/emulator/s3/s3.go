@@ -16,20 +16,26 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
+	"time"
 
 	"github.com/johannesboyne/gofakes3"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/objects"
 )
 
 // New returns a handler that serves the object store kept in dir, which is
 // created when missing. The handler may be used from any number of
 // goroutines.
 func New(dir string) (http.Handler, error) {
-	s, err := openStore(dir)
+	s, err := objects.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	return &server{store: s}, nil
+	return &server{store: store{s}}, nil
 }
+
+// store adds multipart uploads to what every object store has.
+type store struct{ objects.Store }
 
 type server struct {
 	store    store
@@ -45,14 +51,14 @@ type Info struct {
 
 // EnsureBucket creates the bucket in the object store in dir unless it exists.
 func EnsureBucket(dir, name string) error {
-	s, err := openStore(dir)
+	s, err := objects.Open(dir)
 	if err != nil {
 		return err
 	}
 	if err := gofakes3.ValidateBucketName(name); err != nil {
 		return err
 	}
-	if err := s.createBucket(name); err != nil && !errors.Is(err, errHasBucket) {
+	if err := s.CreateBucket(name, objects.Bucket{Created: time.Now().UTC()}); err != nil && !errors.Is(err, objects.ErrHasBucket) {
 		return err
 	}
 	return nil
@@ -61,7 +67,7 @@ func EnsureBucket(dir, name string) error {
 // Open opens an object in the object store in dir. A missing bucket or key is
 // an fs.ErrNotExist.
 func Open(dir, bucket, key string) (io.ReadCloser, error) {
-	_, f, err := store{dir: dir}.open(bucket, key)
+	_, f, err := objects.In(dir).Open(bucket, key)
 	if err != nil {
 		return nil, err
 	}
@@ -71,17 +77,17 @@ func Open(dir, bucket, key string) (io.ReadCloser, error) {
 // Stat describes an object in the object store in dir. A missing bucket or
 // key is an fs.ErrNotExist.
 func Stat(dir, bucket, key string) (Info, error) {
-	o, err := store{dir: dir}.find(bucket, key)
+	o, err := objects.In(dir).Find(bucket, key)
 	if err != nil {
 		return Info{}, err
 	}
-	return Info{Size: o.Size, ETag: o.ETag, Metadata: o.userMetadata()}, nil
+	return Info{Size: o.Size, ETag: o.ETag, Metadata: userMetadata(o)}, nil
 }
 
 // Exists reports whether the object store in dir has the object.
 func Exists(dir, bucket, key string) (bool, error) {
-	_, err := store{dir: dir}.find(bucket, key)
-	if errors.Is(err, errNoBucket) || errors.Is(err, errNoKey) {
+	_, err := objects.In(dir).Find(bucket, key)
+	if errors.Is(err, objects.ErrNoBucket) || errors.Is(err, objects.ErrNoKey) {
 		return false, nil
 	}
 	return err == nil, err
@@ -90,24 +96,24 @@ func Exists(dir, bucket, key string) (bool, error) {
 // Keys lists the keys below prefix in UTF-8 order. A missing bucket is an
 // fs.ErrNotExist.
 func Keys(dir, bucket, prefix string) ([]string, error) {
-	return store{dir: dir}.keys(bucket, prefix)
+	return objects.In(dir).Keys(bucket, prefix)
 }
 
 // Put writes an object, replacing one of the same key. A missing bucket is an
 // fs.ErrNotExist.
 func Put(dir, bucket, key string, r io.Reader) error {
-	s, err := openStore(dir)
+	s, err := objects.Open(dir)
 	if err != nil {
 		return err
 	}
-	if _, err := s.bucket(bucket); err != nil {
+	if _, err := s.Bucket(bucket); err != nil {
 		return err
 	}
-	o, err := s.writeBlob(r)
+	o, err := s.WriteBlob(r)
 	if err != nil {
 		return err
 	}
 	o.Key = key
 	o.Header = map[string]string{"Content-Type": defaultType}
-	return s.put(bucket, o, nil)
+	return s.Put(bucket, &o, nil)
 }

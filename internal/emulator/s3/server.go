@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/johannesboyne/gofakes3"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/objects"
 )
 
 const (
@@ -52,7 +54,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // response lets the backend decide what gofakes3 would write wrongly: the ETag
-// of a multipart object, and the status of codes that gofakes3 does not know.
+// of a multipart objects.Object, and the status of codes that gofakes3 does not know.
 type response struct {
 	http.ResponseWriter
 	etag   string // in quotes; "" leaves gofakes3's
@@ -124,7 +126,7 @@ func storable(h http.Header) map[string]string {
 }
 
 // userMetadata returns the object's x-amz-meta-* headers by lower-case name.
-func (o object) userMetadata() map[string]string {
+func userMetadata(o objects.Object) map[string]string {
 	meta := map[string]string{}
 	for name, value := range o.Header {
 		if rest, ok := strings.CutPrefix(name, metaPrefix); ok {

@@ -1,10 +1,12 @@
 // Copyright (c) The terraform-provider-ml Authors
 // SPDX-License-Identifier: MPL-2.0
 
-package s3
+// Package objects keeps the buckets and objects of an emulated object store in a
+// directory that any number of processes and goroutines may use at once.
+package objects
 
 import (
-	"crypto/md5" //nolint:gosec // an S3 ETag is an MD5 by definition
+	"crypto/md5" //nolint:gosec // an ETag is an MD5 by definition
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -22,21 +24,21 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// store is what is on disk:
+// Store is a directory:
 //
 //	lock                         held for the instant of every change
 //	blobs/<random>               bytes, written once
 //	buckets/<bucket>/bucket.json
 //	buckets/<bucket>/keys/<escaped key>.json    an object: its attributes and its blob
-//	uploads/<id>/upload.json, <part number>.json a multipart upload in progress
+//	uploads/                     what the server of an API keeps of uploads in progress
 //	tmp/                         JSON files before they are renamed into place
 //
 // Bytes are written first, outside the lock; a change becomes visible by one
 // rename under the lock. A process that dies leaves at most an unused blob.
-type store struct{ dir string }
+type Store struct{ dir string }
 
-// object is one stored object, or one part of an upload.
-type object struct {
+// Object is one stored object, or one part of an upload. A server uses what its API has.
+type Object struct {
 	Key          string            `json:"key"`
 	Blob         string            `json:"blob"`
 	Size         int64             `json:"size"`
@@ -45,30 +47,56 @@ type object struct {
 	Header       map[string]string `json:"header,omitempty"` // response headers, canonical names
 	Checksums    map[string]string `json:"checksums,omitempty"`
 	ChecksumType string            `json:"checksum_type,omitempty"`
+
+	Created        time.Time         `json:"created,omitzero"`
+	Generation     int64             `json:"generation,omitempty"`     // a number that grows when the bytes are replaced
+	Metageneration int64             `json:"metageneration,omitempty"` // counts changes of the attributes
+	Metadata       map[string]string `json:"metadata,omitempty"`       // the user's, where names keep their case
 }
 
-type bucketInfo struct {
-	Created time.Time `json:"created"`
+// Bucket is a bucket's attributes.
+type Bucket struct {
+	Created  time.Time `json:"created"`
+	Location string    `json:"location,omitempty"`
 }
 
+// What can be missing, or in the way.
 var (
-	errNoBucket  = fmt.Errorf("no such bucket: %w", fs.ErrNotExist)
-	errNoKey     = fmt.Errorf("no such key: %w", fs.ErrNotExist)
-	errNotEmpty  = errors.New("bucket is not empty")
-	errHasBucket = fmt.Errorf("bucket: %w", fs.ErrExist)
+	ErrNoBucket  = fmt.Errorf("no such bucket: %w", fs.ErrNotExist)
+	ErrNoKey     = fmt.Errorf("no such key: %w", fs.ErrNotExist)
+	ErrNotEmpty  = errors.New("bucket is not empty")
+	ErrHasBucket = fmt.Errorf("bucket: %w", fs.ErrExist)
 )
 
-func openStore(dir string) (store, error) {
+// Open is the store in dir, which is made when it is missing.
+func Open(dir string) (Store, error) {
 	for _, sub := range []string{"blobs", "buckets", "uploads", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o750); err != nil {
-			return store{}, fmt.Errorf("create object store: %w", err)
+			return Store{}, fmt.Errorf("create object store: %w", err)
 		}
 	}
-	return store{dir: dir}, nil
+	return Store{dir: dir}, nil
 }
 
-// locked runs change while no other process or goroutine changes the store.
-func (s store) locked(change func() error) error {
+// UploadPath is where what is kept of an upload in progress is.
+func (s Store) UploadPath(id string) string { return filepath.Join(s.dir, "uploads", id) }
+
+// CopyBlob writes an object's bytes to w.
+func (s Store) CopyBlob(w io.Writer, name string) error {
+	f, err := os.Open(s.blobPath(name))
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	_, err = io.Copy(w, f)
+	return err
+}
+
+// In is the store in dir, to be read.
+func In(dir string) Store { return Store{dir} }
+
+// Locked runs change while no other process or goroutine changes the store.
+func (s Store) Locked(change func() error) error {
 	lock := flock.New(filepath.Join(s.dir, "lock"))
 	if err := lock.Lock(); err != nil {
 		return fmt.Errorf("lock object store: %w", err)
@@ -77,17 +105,17 @@ func (s store) locked(change func() error) error {
 	return change()
 }
 
-func (s store) blobPath(name string) string { return filepath.Join(s.dir, "blobs", name) }
+func (s Store) blobPath(name string) string { return filepath.Join(s.dir, "blobs", name) }
 
-func (s store) bucketPath(bucket string) string { return filepath.Join(s.dir, "buckets", bucket) }
+func (s Store) bucketPath(bucket string) string { return filepath.Join(s.dir, "buckets", bucket) }
 
-func (s store) keyPath(bucket, key string) string {
+func (s Store) keyPath(bucket, key string) string {
 	return filepath.Join(s.bucketPath(bucket), "keys", escape(key)+".json")
 }
 
-// writeBlob stores bytes under a new name and measures them.
-func (s store) writeBlob(r io.Reader) (o object, err error) {
-	o = object{Blob: rand.Text(), Modified: time.Now().UTC()}
+// WriteBlob stores bytes under a new name and measures them.
+func (s Store) WriteBlob(r io.Reader) (o Object, err error) {
+	o = Object{Blob: rand.Text(), Modified: time.Now().UTC()}
 	f, err := os.OpenFile(s.blobPath(o.Blob), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640) //nolint:gosec // read by the same group
 	if err != nil {
 		return o, err
@@ -95,20 +123,20 @@ func (s store) writeBlob(r io.Reader) (o object, err error) {
 	sum := md5.New() //nolint:gosec // see the import
 	o.Size, err = io.Copy(io.MultiWriter(f, sum), r)
 	if err = errors.Join(err, f.Close()); err != nil {
-		s.dropBlob(o.Blob)
+		s.DropBlob(o.Blob)
 		return o, err
 	}
 	o.ETag = hex.EncodeToString(sum.Sum(nil))
 	return o, nil
 }
 
-// dropBlob removes bytes nothing refers to any more. Where an open file cannot
+// DropBlob removes bytes nothing refers to any more. Where an open file cannot
 // be removed the blob stays behind, which is harmless.
-func (s store) dropBlob(name string) { _ = os.Remove(s.blobPath(name)) }
+func (s Store) DropBlob(name string) { _ = os.Remove(s.blobPath(name)) }
 
-// writeJSON replaces path in one step. The caller holds the lock if others
+// WriteJSON replaces path in one step. The caller holds the lock if others
 // may be replacing the same path.
-func (s store) writeJSON(path string, v any) error {
+func (s Store) WriteJSON(path string, v any) error {
 	data, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -124,7 +152,8 @@ func (s store) writeJSON(path string, v any) error {
 	return nil
 }
 
-func readJSON(path string, v any) error {
+// ReadJSON reads what WriteJSON wrote.
+func ReadJSON(path string, v any) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -132,41 +161,44 @@ func readJSON(path string, v any) error {
 	return json.Unmarshal(data, v)
 }
 
-func (s store) bucket(name string) (info bucketInfo, err error) {
-	if !validBucket(name) {
-		return info, errNoBucket
+// Bucket reads a bucket's attributes: ErrNoBucket.
+func (s Store) Bucket(name string) (info Bucket, err error) {
+	if !ValidName(name) {
+		return info, ErrNoBucket
 	}
-	err = readJSON(filepath.Join(s.bucketPath(name), "bucket.json"), &info)
+	err = ReadJSON(filepath.Join(s.bucketPath(name), "bucket.json"), &info)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = errNoBucket
+		err = ErrNoBucket
 	}
 	return info, err
 }
 
-// validBucket keeps a name from leaving the directory; the naming rules of S3
-// are checked where a bucket is created.
-func validBucket(name string) bool {
+// ValidName keeps a name from leaving the directory; the naming rules of the
+// API are checked where a bucket is created.
+func ValidName(name string) bool {
 	return name != "" && !strings.HasPrefix(name, ".") && !strings.ContainsAny(name, `/\:`)
 }
 
-func (s store) createBucket(name string) error {
-	if !validBucket(name) {
+// CreateBucket makes a bucket: ErrHasBucket.
+func (s Store) CreateBucket(name string, info Bucket) error {
+	if !ValidName(name) {
 		return fmt.Errorf("bucket name %q is not valid", name)
 	}
-	return s.locked(func() error {
-		if _, err := s.bucket(name); err == nil {
-			return errHasBucket
+	return s.Locked(func() error {
+		if _, err := s.Bucket(name); err == nil {
+			return ErrHasBucket
 		}
 		if err := os.MkdirAll(filepath.Join(s.bucketPath(name), "keys"), 0o750); err != nil {
 			return err
 		}
-		return s.writeJSON(filepath.Join(s.bucketPath(name), "bucket.json"), bucketInfo{Created: time.Now().UTC()})
+		return s.WriteJSON(filepath.Join(s.bucketPath(name), "bucket.json"), info)
 	})
 }
 
-func (s store) deleteBucket(name string) error {
-	return s.locked(func() error {
-		if _, err := s.bucket(name); err != nil {
+// DeleteBucket removes an empty bucket: ErrNoBucket, ErrNotEmpty.
+func (s Store) DeleteBucket(name string) error {
+	return s.Locked(func() error {
+		if _, err := s.Bucket(name); err != nil {
 			return err
 		}
 		keys, err := os.ReadDir(filepath.Join(s.bucketPath(name), "keys"))
@@ -174,7 +206,7 @@ func (s store) deleteBucket(name string) error {
 			return err
 		}
 		if len(keys) > 0 {
-			return errNotEmpty
+			return ErrNotEmpty
 		}
 		// bucket.json goes first: what is left of a bucket without it is no bucket.
 		if err := os.Remove(filepath.Join(s.bucketPath(name), "bucket.json")); err != nil {
@@ -184,44 +216,45 @@ func (s store) deleteBucket(name string) error {
 	})
 }
 
-func (s store) buckets() (map[string]bucketInfo, error) {
+// Buckets are all buckets by name.
+func (s Store) Buckets() (map[string]Bucket, error) {
 	entries, err := os.ReadDir(filepath.Join(s.dir, "buckets"))
 	if err != nil {
 		return nil, err
 	}
-	all := make(map[string]bucketInfo, len(entries))
+	all := make(map[string]Bucket, len(entries))
 	for _, e := range entries {
-		if info, err := s.bucket(e.Name()); err == nil {
+		if info, err := s.Bucket(e.Name()); err == nil {
 			all[e.Name()] = info
 		}
 	}
 	return all, nil
 }
 
-// find reads an object's attributes: errNoBucket, errNoKey.
-func (s store) find(bucket, key string) (o object, err error) {
-	if _, err := s.bucket(bucket); err != nil {
+// Find reads an object's attributes: ErrNoBucket, ErrNoKey.
+func (s Store) Find(bucket, key string) (o Object, err error) {
+	if _, err := s.Bucket(bucket); err != nil {
 		return o, err
 	}
-	err = readJSON(s.keyPath(bucket, key), &o)
+	err = ReadJSON(s.keyPath(bucket, key), &o)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = errNoKey
+		err = ErrNoKey
 	}
 	return o, err
 }
 
-// open reads an object's attributes and opens its bytes. The bytes stay
+// Open reads an object's attributes and opens its bytes. The bytes stay
 // readable when the object is replaced meanwhile.
-func (s store) open(bucket, key string) (object, *os.File, error) {
+func (s Store) Open(bucket, key string) (Object, *os.File, error) {
 	for {
-		o, err := s.find(bucket, key)
+		o, err := s.Find(bucket, key)
 		if err != nil {
 			return o, nil, err
 		}
 		f, err := os.Open(s.blobPath(o.Blob))
 		if errors.Is(err, fs.ErrNotExist) {
 			// Replaced between the two reads, else the store is damaged.
-			if again, e := s.find(bucket, key); e != nil || again.Blob != o.Blob {
+			if again, e := s.Find(bucket, key); e != nil || again.Blob != o.Blob {
 				continue
 			}
 		}
@@ -229,17 +262,17 @@ func (s store) open(bucket, key string) (object, *os.File, error) {
 	}
 }
 
-// put makes o visible if allow, called with what is there now (nil if
-// nothing), agrees. When it fails, o's blob is dropped.
-func (s store) put(bucket string, o object, allow func(old *object) error) error {
+// Put makes o visible if allow, called with what is there now (nil if nothing),
+// agrees; allow may still complete o. When it fails, o's blob is dropped.
+func (s Store) Put(bucket string, o *Object, allow func(old *Object) error) error {
 	var replaced string
-	err := s.locked(func() error {
-		old, err := s.find(bucket, o.Key)
-		var current *object
+	err := s.Locked(func() error {
+		old, err := s.Find(bucket, o.Key)
+		var current *Object
 		switch {
 		case err == nil:
 			current, replaced = &old, old.Blob
-		case !errors.Is(err, errNoKey):
+		case !errors.Is(err, ErrNoKey):
 			return err
 		}
 		if allow != nil {
@@ -247,38 +280,54 @@ func (s store) put(bucket string, o object, allow func(old *object) error) error
 				return err
 			}
 		}
-		return s.writeJSON(s.keyPath(bucket, o.Key), o)
+		return s.WriteJSON(s.keyPath(bucket, o.Key), o)
 	})
 	switch {
 	case err != nil:
-		s.dropBlob(o.Blob)
+		s.DropBlob(o.Blob)
 	case replaced != "":
-		s.dropBlob(replaced)
+		s.DropBlob(replaced)
 	}
 	return err
 }
 
-// remove deletes an object; an absent one is no error.
-func (s store) remove(bucket, key string) error {
-	var o object
-	err := s.locked(func() (err error) {
-		if o, err = s.find(bucket, key); err != nil {
+// Update changes an object's attributes and leaves its bytes alone.
+func (s Store) Update(bucket, key string, change func(*Object) error) error {
+	return s.Locked(func() error {
+		o, err := s.Find(bucket, key)
+		if err == nil {
+			err = change(&o)
+		}
+		if err != nil {
 			return err
+		}
+		return s.WriteJSON(s.keyPath(bucket, key), o)
+	})
+}
+
+// Remove deletes an object if allow, which may be nil, agrees: ErrNoKey.
+func (s Store) Remove(bucket, key string, allow func(*Object) error) error {
+	var o Object
+	err := s.Locked(func() (err error) {
+		if o, err = s.Find(bucket, key); err != nil {
+			return err
+		}
+		if allow != nil {
+			if err := allow(&o); err != nil {
+				return err
+			}
 		}
 		return os.Remove(s.keyPath(bucket, key))
 	})
-	if errors.Is(err, errNoKey) {
-		return nil
-	}
 	if err == nil {
-		s.dropBlob(o.Blob)
+		s.DropBlob(o.Blob)
 	}
 	return err
 }
 
-// keys lists the keys of a bucket that start with prefix, in UTF-8 order.
-func (s store) keys(bucket, prefix string) ([]string, error) {
-	if _, err := s.bucket(bucket); err != nil {
+// Keys lists the keys of a bucket that start with prefix, in UTF-8 order.
+func (s Store) Keys(bucket, prefix string) ([]string, error) {
+	if _, err := s.Bucket(bucket); err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(s.bucketPath(bucket), "keys")
@@ -290,8 +339,8 @@ func (s store) keys(bucket, prefix string) ([]string, error) {
 	for _, e := range entries {
 		key, whole := unescape(strings.TrimSuffix(e.Name(), ".json"))
 		if !whole {
-			var o object
-			if readJSON(filepath.Join(dir, e.Name()), &o) != nil {
+			var o Object
+			if ReadJSON(filepath.Join(dir, e.Name()), &o) != nil {
 				continue // removed meanwhile
 			}
 			key = o.Key
