@@ -46,7 +46,7 @@ func (r *endpointRun) turnBack(err error) bool {
 }
 
 // specOf is the specification of what a state shows. Of two deployments of one
-// name the one with traffic is meant; what is not ours, and was not to become
+// name the one with more traffic is meant, with that of both; what is not ours, and was not to become
 // ours, stays out of it.
 func specOf(state *driver.EndpointState, wanting *driver.EndpointSpec, whole bool) *driver.EndpointSpec {
 	spec := &driver.EndpointSpec{Key: state.Key, Settings: state.Settings, Labels: state.Labels,
@@ -54,7 +54,13 @@ func specOf(state *driver.EndpointState, wanting *driver.EndpointSpec, whole boo
 	for i := range state.Deployments {
 		d := &state.Deployments[i]
 		if predecessor(d.Name, state) == d && (whole || d.Owned || wanted(d.Name, wanting) != nil) {
-			spec.Deployments = append(spec.Deployments, d.Deployment)
+			meant := d.Deployment
+			for j := range state.Deployments {
+				if other := &state.Deployments[j]; j != i && other.Name == d.Name {
+					meant.Traffic += other.Traffic
+				}
+			}
+			spec.Deployments = append(spec.Deployments, meant)
 		}
 	}
 	return spec

@@ -64,8 +64,7 @@ func (r *endpointRun) planFailed() (step, error) {
 		return step{}, mlerr.New(mlerr.Failed, "%s has failed and was not made by this provider: %s", r.what, orUnsaid(seen.Reason)).
 			WithHint("Repair or delete it with the tool that made it, then apply again")
 	}
-	return step{name: "delete the failed endpoint", aim: "gone",
-		do: func(ctx context.Context) error { return r.c.driver.DeleteEndpoint(ctx, seen) }}, nil
+	return deleteStep(r.c, "delete the failed endpoint", seen), nil
 }
 
 func orUnsaid(reason string) string {
@@ -108,16 +107,16 @@ func (r *endpointRun) planSeparate() (step, bool, error) {
 	if s, ok := r.planScaling(); ok {
 		return s, true, nil
 	}
+	shares, aim := compared.traffic()
 	if r.smokeDue() {
-		return r.smokeStep(), true, nil
-	}
-	if shares, aim := compared.traffic(); len(aim) > 0 {
-		if err := foreignTraffic(r.what, spec, seen); err != nil {
-			return step{}, false, err
+		name := "give new deployments a share of the requests"
+		if shares, aim = compared.smokeTraffic(r.c.Features()); len(aim) == 0 {
+			return r.smokeStep(), true, nil
 		}
-		return step{name: "set traffic", aim: strings.Join(aim, ", "), do: func(ctx context.Context) error {
-			return d.SetTraffic(ctx, spec, seen, shares)
-		}}, true, nil
+		return r.trafficStep(name, shares, aim)
+	}
+	if len(aim) > 0 {
+		return r.trafficStep("set traffic", shares, aim)
 	}
 	for i := range seen.Deployments {
 		now := &seen.Deployments[i]
@@ -131,6 +130,16 @@ func (r *endpointRun) planSeparate() (step, bool, error) {
 		return undeployStep(r, now), true, nil
 	}
 	return step{}, false, nil
+}
+
+func (r *endpointRun) trafficStep(name string, shares []driver.Share, aim []string) (step, bool, error) {
+	spec, seen := r.spec, r.seen
+	if err := foreignTraffic(r.what, spec, seen); err != nil {
+		return step{}, false, err
+	}
+	return step{name: name, aim: strings.Join(aim, ", "), do: func(ctx context.Context) error {
+		return r.c.driver.SetTraffic(ctx, spec, seen, shares)
+	}}, true, nil
 }
 
 // planDeployment brings one wanted deployment into being. ok is false when it is

@@ -313,7 +313,7 @@ func (c *Cloud) DestroyEndpoint(ctx context.Context, key driver.Key, how How) er
 			return step{}, mlerr.New(mlerr.InUse, "%s also holds deployments that are not ours: %v", r.what, foreign).
 				WithHint("Remove them with the tool that made them, then destroy again")
 		}
-		return step{name: "delete", aim: "gone", do: func(ctx context.Context) error { return c.driver.DeleteEndpoint(ctx, seen) }}, nil
+		return deleteStep(c, "delete", seen), nil
 	}
 	return r.run(ctx, next, func() string {
 		if seen == nil {
@@ -321,6 +321,16 @@ func (c *Cloud) DestroyEndpoint(ctx context.Context, key driver.Key, how How) er
 		}
 		return seen.Reason
 	})
+}
+
+// deleteStep removes an endpoint, which may take several steps: what is left of it is
+// part of the aim.
+func deleteStep(c *Cloud, name string, seen *driver.EndpointState) step {
+	var left strings.Builder
+	for i := range seen.Deployments {
+		left.WriteString(", with " + seen.Deployments[i].ID)
+	}
+	return step{name: name, aim: "gone" + left.String(), do: func(ctx context.Context) error { return c.driver.DeleteEndpoint(ctx, seen) }}
 }
 
 // sweepGone removes what an endpoint that is gone has left behind.

@@ -172,6 +172,9 @@ func (r *modelRun) complete() bool {
 
 func (r *modelRun) plan() (step, error) {
 	d, spec, seen := r.c.driver, r.spec, r.seen
+	if seen == nil && r.c.Features().VersionsMakeModel {
+		return r.publishStep(), nil
+	}
 	if seen == nil {
 		return step{name: "create", aim: "present", do: func(ctx context.Context) error { return d.CreateModel(ctx, spec) }}, nil
 	}
@@ -206,7 +209,7 @@ func (r *modelRun) plan() (step, error) {
 
 func (r *modelRun) publishStep() step {
 	before := ""
-	if len(r.seen.Versions) > 0 {
+	if r.seen != nil && len(r.seen.Versions) > 0 {
 		before = r.seen.Versions[len(r.seen.Versions)-1].Version
 	}
 	aim := r.spec.VersionHash() + " after " + before

@@ -84,7 +84,9 @@ type Models interface {
 	ObserveVersion(ctx context.Context, ref VersionRef) (*Version, error)
 
 	// CreateModel makes the name, marked incomplete (Marks.Incomplete). A name
-	// that exists with our marks is success; without them, AlreadyExists.
+	// that exists with our marks is success; without them, AlreadyExists. It is
+	// guaranteed not to be called with Features.VersionsMakeModel, where the first
+	// PublishVersion does so.
 	CreateModel(ctx context.Context, spec *ModelSpec) error
 
 	// StageArtifact brings the bytes to where, and into the shape in which, the
@@ -108,7 +110,8 @@ type Models interface {
 	UpdateVersion(ctx context.Context, spec *ModelSpec, seen *Version) error
 
 	// DeleteVersion removes one version. One that something serves is InUse
-	// where the platform knows; absent is success.
+	// where the platform knows; absent is success. With Features.VersionsMakeModel
+	// the last one takes the name with it.
 	DeleteVersion(ctx context.Context, ref VersionRef) error
 
 	// DeleteModel removes the name, which is guaranteed to hold no version.
@@ -198,8 +201,9 @@ type Endpoints interface {
 	// still so.
 	Sweep(ctx context.Context, key Key, leftovers []Leftover) error
 
-	// DeleteEndpoint starts to remove the endpoint and what only it needs. What
-	// remains for Sweep must first be marked as Ending, so that a run which is
+	// DeleteEndpoint starts to remove the endpoint and what only it needs. Where
+	// that takes several transitions it starts the next one, and is called again when
+	// that is seen to be done: until then with fewer deployments. What remains for Sweep must first be marked as Ending, so that a run which is
 	// cut off in between can be told from an endpoint that somebody else removed.
 	// Absent is success; a transition in progress is Busy.
 	DeleteEndpoint(ctx context.Context, seen *EndpointState) error

@@ -48,6 +48,11 @@ type Compute struct {
 	MemoryGiB    float64      `json:"memory_gib,omitempty"`
 	Accelerator  *Accelerator `json:"accelerator,omitempty"`
 	Spot         bool         `json:"spot,omitempty"`
+
+	// Attached are the accelerators added to an instance type that comes without
+	// them. PrepareEndpoint sets it, of Accelerator or of what the portable numbers
+	// resolve to.
+	Attached *Accelerator `json:"attached,omitempty"`
 }
 
 // Resolved leaves out the portable numbers where they have done their work and
@@ -56,7 +61,7 @@ func (c Compute) Resolved() Compute {
 	if c.InstanceType == "" {
 		return c
 	}
-	return Compute{InstanceType: c.InstanceType, Spot: c.Spot}
+	return Compute{InstanceType: c.InstanceType, Attached: c.Attached, Spot: c.Spot}
 }
 
 // Accelerator is a portable accelerator request.

@@ -20,10 +20,18 @@ type Features struct {
 	// removed one by one, and the core runs the rollout.
 	DeployWhole bool
 
+	// VersionsMakeModel: a model comes into being with its first version and goes
+	// with its last. CreateModel is then not called.
+	VersionsMakeModel bool
+
 	// TestBeforeTraffic: a new deployment can be called before it has traffic.
 	// Otherwise SmokeTestBy says how it is tested instead.
 	TestBeforeTraffic bool
 	SmokeTestBy       string
+
+	// SmokeShare is the percentage of its requests that a new deployment gets for
+	// its smoke test where there is neither TestBeforeTraffic nor DeployWhole.
+	SmokeShare int
 
 	// MinReplicas is the smallest scaling.min of an ordinary deployment.
 	MinReplicas int

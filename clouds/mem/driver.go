@@ -27,6 +27,10 @@ type Driver struct {
 	hook     Hook
 	platform driver.Platform
 	location string
+
+	// Plain makes it a platform where a model is nothing but its versions, and where
+	// nothing can be called that has no traffic.
+	Plain bool
 }
 
 // Open makes a driver. It answers as the platform it is told to stand for.
@@ -56,8 +60,12 @@ func (d *Driver) call(name string, effect func() error) error {
 
 // Features says what the reference platform does: nearly everything.
 func (d *Driver) Features() *driver.Features {
-	return &driver.Features{Platform: d.platform, TestBeforeTraffic: true, ArtifactSchemes: []string{"file", "mem"}, Carried: []string{"auth.mode"},
+	f := &driver.Features{Platform: d.platform, TestBeforeTraffic: true, ArtifactSchemes: []string{"file", "mem"}, Carried: []string{"auth.mode"},
 		Gaps: []driver.Gap{{Path: "auth.mode", Values: []string{"mtls"}, Reason: "has no mutual TLS", Alternative: "Use auth.mode = \"iam\"."}}}
+	if d.Plain {
+		f.VersionsMakeModel, f.TestBeforeTraffic, f.SmokeShare, f.SmokeTestBy = true, false, 10, "it gets a share of the requests"
+	}
+	return f
 }
 
 // Locate returns location or the default.
@@ -147,10 +155,14 @@ func (d *Driver) CreateModel(_ context.Context, spec *driver.ModelSpec) error {
 			}
 			return nil
 		}
-		d.p.models[spec.Key.ID()] = &model{next: 1, state: driver.ModelState{Key: spec.Key, NativeID: "mem:" + spec.Key.ID(),
-			Marks: driver.Marks{Owned: true, Incomplete: true}, EncryptionKey: spec.EncryptionKey}}
+		d.p.models[spec.Key.ID()] = newModel(spec)
 		return nil
 	})
+}
+
+func newModel(spec *driver.ModelSpec) *model {
+	return &model{next: 1, state: driver.ModelState{Key: spec.Key, NativeID: "mem:" + spec.Key.ID(),
+		Marks: driver.Marks{Owned: true, Incomplete: true}, EncryptionKey: spec.EncryptionKey}}
 }
 
 // StageArtifact has nothing to copy.
@@ -166,6 +178,10 @@ func (d *Driver) StageArtifact(ctx context.Context, spec *driver.ModelSpec) (str
 func (d *Driver) PublishVersion(_ context.Context, spec *driver.ModelSpec, staged, newest string) error {
 	return d.call("PublishVersion", func() error {
 		m := d.p.models[spec.Key.ID()]
+		if m == nil && d.Plain {
+			m = newModel(spec)
+			d.p.models[spec.Key.ID()] = m
+		}
 		if m == nil {
 			return mlerr.New(mlerr.NotFound, "no model %s", spec.Key.ID())
 		}
@@ -248,6 +264,9 @@ func (d *Driver) DeleteVersion(_ context.Context, ref driver.VersionRef) error {
 				break
 			}
 		}
+		if d.Plain && len(m.state.Versions) == 0 {
+			delete(d.p.models, ref.Key.ID())
+		}
 		return nil
 	})
 }
@@ -270,7 +289,7 @@ func (d *Driver) Invoke(ctx context.Context, key driver.Key, id string, req driv
 		return nil, err
 	}
 	for _, dep := range state.Deployments {
-		if dep.Phase == driver.Ready && (dep.ID == id || (id == "" && dep.Traffic > 0)) {
+		if dep.Phase == driver.Ready && (dep.ID == id || id == "") && (dep.Traffic > 0 || id != "" && !d.Plain) {
 			body, err := json.Marshal(map[string]any{"model": dep.Model.Key.Name, "version": dep.Model.Version,
 				"deployment": dep.Name, "echo": json.RawMessage(req.Body)})
 			return &driver.Response{Status: http.StatusOK, Body: body, Deployment: dep.Name}, err

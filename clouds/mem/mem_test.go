@@ -16,20 +16,28 @@ import (
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	drivertest.Run(t, func(*testing.T) drivertest.Harness {
-		clock := drivertest.NewClock()
-		return &harness{clock: clock, platform: mem.NewPlatform(clock)}
-	})
+	for name, plain := range map[string]bool{"full": false, "plain": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			drivertest.Run(t, func(*testing.T) drivertest.Harness {
+				clock := drivertest.NewClock()
+				return &harness{clock: clock, platform: mem.NewPlatform(clock), plain: plain}
+			})
+		})
+	}
 }
 
 type harness struct {
+	plain    bool
 	clock    *drivertest.Clock
 	platform *mem.Platform
 }
 
 func (h *harness) Open(_ *testing.T, c *drivertest.Cutter) driver.Driver {
 	c.Mutates = func(call string) bool { return !strings.HasPrefix(call, "Get") }
-	return mem.Open(h.platform, driver.Kubernetes, "default", mem.Hook{Before: c.Before, After: c.AfterCall})
+	d := mem.Open(h.platform, driver.Kubernetes, "default", mem.Hook{Before: c.Before, After: c.AfterCall})
+	d.Plain = h.plain
+	return d
 }
 
 func (h *harness) Clock() *drivertest.Clock { return h.clock }
@@ -112,7 +120,7 @@ func (h *harness) Replicas(_ *testing.T, k driver.Key, deployment string) int {
 func (h *harness) Fork(*testing.T) drivertest.Harness {
 	clock := drivertest.NewClock()
 	clock.Set(h.clock.Now())
-	return &harness{clock: clock, platform: h.platform.Fork(clock)}
+	return &harness{clock: clock, platform: h.platform.Fork(clock), plain: h.plain}
 }
 
 func (h *harness) Objects(*testing.T) []string { return h.platform.Objects() }
