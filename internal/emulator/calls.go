@@ -21,7 +21,7 @@ const kept = 500
 type Call struct {
 	Time    time.Time
 	Name    string // "sagemaker.CreateEndpoint"
-	Region  string // in Kubernetes a namespace
+	Region  string // in Kubernetes a namespace, of Cloud Storage a bucket
 	Status  int    // HTTP status, 0 for no answer
 	Elapsed time.Duration
 }

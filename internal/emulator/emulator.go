@@ -22,6 +22,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/jonboulle/clockwork"
 
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/gcs"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/sagemaker"
@@ -94,6 +95,13 @@ func (s *Server) serve(o Options) error {
 		return err
 	}
 	if err := s.listen("s3", "", s.aws.handler(nil)); err != nil {
+		return err
+	}
+	cloudStorage, err := gcs.New(filepath.Join(s.dir, "gcs"))
+	if err != nil {
+		return err
+	}
+	if err := s.listen("gcs", "", &storage{kept, cloudStorage}); err != nil {
 		return err
 	}
 	k, err := kubernetes.New(kubernetes.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: factor, Artifact: artifact, Keys: keys, Evaluate: evaluate})
@@ -171,7 +179,7 @@ func (s *Server) listen(name, address string, h http.Handler) error {
 }
 
 // Endpoints are the base URLs by platform and object store: "sagemaker" serves
-// every AWS API, "s3" is S3 again; "kubernetes" is an API server, and the gateway of
+// every AWS API, "s3" is S3 again; "gcs" is Cloud Storage; "kubernetes" is an API server, and the gateway of
 // its routes to whoever names one of their hosts.
 func (s *Server) Endpoints() map[string]string { return s.endpoints }
 
@@ -218,7 +226,7 @@ func Serve(ctx context.Context, o Options, out io.Writer) error {
 	if err := publish(config, kubeconfig(s.endpoints["kubernetes"])); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	fmt.Fprintf(out, "Rehearsal of %s\n  page and AWS APIs   %s\n  S3                  %s\n  Kubernetes          %s\n\n", o.StateDir, s.endpoints["sagemaker"], s.endpoints["s3"], s.endpoints["kubernetes"])
+	fmt.Fprintf(out, "Rehearsal of %s\n  page and AWS APIs   %s\n  S3                  %s\n  Cloud Storage       %s\n  Kubernetes          %s\n\n", o.StateDir, s.endpoints["sagemaker"], s.endpoints["s3"], s.endpoints["gcs"], s.endpoints["kubernetes"])
 	fmt.Fprintf(out, "  AWS_ACCESS_KEY_ID=rehearsal AWS_SECRET_ACCESS_KEY=rehearsal \\\n  aws --region eu-west-1 --endpoint-url %s sagemaker list-endpoints\n", s.endpoints["sagemaker"])
 	fmt.Fprintf(out, "  kubectl --kubeconfig %s get all --all-namespaces\n\nCtrl-C ends it; what it holds stays.\n", config)
 	<-ctx.Done()
