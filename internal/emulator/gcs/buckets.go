@@ -105,3 +105,12 @@ func (c *call) storageLayout() error {
 		HierarchicalNamespace: &api.BucketStorageLayoutHierarchicalNamespace{ForceSendFields: []string{"Enabled"}}})
 	return nil
 }
+
+// managedFolders says that there are none, which gcloud asks when it removes.
+func (c *call) managedFolders() error {
+	_, err := c.store.Bucket(c.bucket)
+	if err == nil {
+		answer(c.w, http.StatusOK, &api.ManagedFolders{Kind: "storage#managedFolders"})
+	}
+	return err
+}

@@ -33,6 +33,7 @@ func routes() []route {
 		{"GET " + bucket, "buckets.get", (*call).getBucket},
 		{"DELETE " + bucket, "buckets.delete", (*call).deleteBucket},
 		{"GET " + bucket + "/storageLayout", "buckets.getStorageLayout", (*call).storageLayout},
+		{"GET " + bucket + "/managedFolders", "managedFolders.list", (*call).managedFolders},
 		{"GET " + bucket + "/o", "objects.list", (*call).list},
 		{"GET " + object, "objects.get", (*call).get},
 		{"GET /download" + object, "objects.get", (*call).get},
@@ -73,9 +74,11 @@ func newMux(store objects.Store) *http.ServeMux {
 			}
 		})
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+	unserved := func(w http.ResponseWriter, r *http.Request) {
 		Refuse(w, http.StatusNotImplemented, "notImplemented", r.Method+" "+r.URL.Path+" is not served.")
-	})
+	}
+	mux.HandleFunc("/", unserved)
+	mux.HandleFunc("GET /storage/v1/{unserved...}", unserved) // and no object of the XML API's
 	return mux
 }
 

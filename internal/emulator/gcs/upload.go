@@ -134,7 +134,8 @@ func hashes(h http.Header, in *api.Object) {
 
 // multipart is an upload whose body has two parts: the attributes and the bytes.
 func (c *call) multipart() error {
-	kind, params, err := mime.ParseMediaType(c.r.Header.Get(headerType))
+	quoted := strings.ReplaceAll(c.r.Header.Get(headerType), "'", `"`) // gcloud's quotes are not the standard's
+	kind, params, err := mime.ParseMediaType(quoted)
 	if err != nil || kind != "multipart/related" {
 		return invalid("Multipart uploads need the content type multipart/related.")
 	}
