@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"sort"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -20,11 +19,6 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
-
-// digestMetadata is the user metadata that says of a staged object which artifact
-// it was made from. It is not the digest of the object's own bytes, which may be
-// an archive.
-const digestMetadata = "ml-artifact-sha256"
 
 // partSize is the size of an upload's parts. With four in flight and one being
 // filled an upload holds 50 MiB, whatever the artifact's size; 10,000 parts are
@@ -41,53 +35,38 @@ type S3 struct{ client *s3.Client }
 func NewS3(client *s3.Client) *S3 { return &S3{client} }
 
 // Source is the artifact at an s3:// location.
-func (s *S3) Source(l Location) Source { return &s3Source{s, l} }
+func (s *S3) Source(l Location) Source { return &objectSource{s, l} }
 
-type s3Source struct {
-	store *S3
-	at    Location
+func (s *S3) head(ctx context.Context, at Location) (Entry, error) {
+	head, err := s.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &at.Bucket, Key: &at.Key, ChecksumMode: types.ChecksumModeEnabled})
+	if err != nil {
+		return Entry{}, s3Error(err, "reading "+at.String())
+	}
+	e := s.entry(at, at.Key, aws.ToInt64(head.ContentLength))
+	e.digest = storedDigest(head)
+	return e, nil
 }
 
-func (o *s3Source) String() string { return "s3://" + o.at.Bucket + "/" + o.at.Key }
-func (o *s3Source) Single() bool   { return !o.at.IsPrefix() }
-
-func (o *s3Source) Entries(ctx context.Context) ([]Entry, error) {
-	if o.Single() {
-		head, err := o.store.client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &o.at.Bucket, Key: &o.at.Key, ChecksumMode: types.ChecksumModeEnabled})
-		if err != nil {
-			return nil, o.refuse(err)
-		}
-		e := o.entry(o.at.Key, base(o.at.Key), aws.ToInt64(head.ContentLength))
-		e.digest = storedDigest(head)
-		return []Entry{e}, nil
-	}
-	var all []Entry
-	pages := s3.NewListObjectsV2Paginator(o.store.client, &s3.ListObjectsV2Input{Bucket: &o.at.Bucket, Prefix: &o.at.Key})
+func (s *S3) list(ctx context.Context, at Location, give func(key string, e Entry)) error {
+	pages := s3.NewListObjectsV2Paginator(s.client, &s3.ListObjectsV2Input{Bucket: &at.Bucket, Prefix: &at.Key})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, o.refuse(err)
+			return s3Error(err, "reading "+at.String())
 		}
 		for _, object := range page.Contents {
 			key := aws.ToString(object.Key)
-			if strings.HasSuffix(key, "/") { // an empty object that a console shows as a folder
-				continue
-			}
-			all = append(all, o.entry(key, strings.TrimPrefix(key, o.at.Key), aws.ToInt64(object.Size)))
+			give(key, s.entry(at, key, aws.ToInt64(object.Size)))
 		}
 	}
-	if len(all) == 0 {
-		return nil, mlerr.New(mlerr.NotFound, "there is nothing below %s", o).At("artifact.uri")
-	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Path < all[j].Path })
-	return all, nil
+	return nil
 }
 
-func (o *s3Source) entry(key, relative string, size int64) Entry {
-	return Entry{Path: relative, Size: size, Open: func(ctx context.Context) (io.ReadCloser, error) {
-		out, err := o.store.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.at.Bucket, Key: &key})
+func (s *S3) entry(at Location, key string, size int64) Entry {
+	return Entry{Size: size, Open: func(ctx context.Context) (io.ReadCloser, error) {
+		out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &at.Bucket, Key: &key})
 		if err != nil {
-			return nil, o.refuse(err)
+			return nil, s3Error(err, "reading "+at.String())
 		}
 		return out.Body, nil
 	}}
@@ -103,8 +82,6 @@ func storedDigest(head *s3.HeadObjectOutput) string {
 	}
 	return ""
 }
-
-func (o *s3Source) refuse(err error) error { return s3Error(err, "reading "+o.String()) }
 
 // s3Error gives an S3 error a code.
 func s3Error(err error, doing string) error {
