@@ -17,6 +17,7 @@ import (
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
+	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 	"github.com/mlplane/terraform-provider-ml/internal/secret"
 )
@@ -43,6 +44,7 @@ type opened struct {
 // answered opens the drivers that this release has.
 var answered = map[driver.Platform]func(p *platforms) (driver.Driver, error){
 	driver.SageMaker:  (*platforms).openSageMaker,
+	driver.VertexAI:   (*platforms).openVertexAI,
 	driver.Kubernetes: (*platforms).openKubernetes,
 }
 
@@ -201,6 +203,37 @@ func (p *platforms) openSageMaker() (driver.Driver, error) {
 		}
 	}
 	return sagemaker.Open(c)
+}
+
+// vertexConfig are the attributes of the provider's "vertex_ai".
+type vertexConfig struct {
+	Project                   string `json:"project"`
+	Region                    string `json:"region"`
+	Credentials               string `json:"credentials"`
+	AccessToken               string `json:"access_token"`
+	ImpersonateServiceAccount string `json:"impersonate_service_account"`
+	StagingURI                string `json:"staging_uri"`
+	ImageRepository           string `json:"image_repository"`
+	EndpointURL               string `json:"endpoint_url"`
+	StorageEndpointURL        string `json:"storage_endpoint_url"`
+}
+
+func (p *platforms) openVertexAI() (driver.Driver, error) {
+	var m vertexConfig
+	if !p.config.VertexAI.IsNull() {
+		read(p.config.VertexAI, &m)
+	}
+	c := vertexai.Config{
+		Project: m.Project, Region: m.Region, Credentials: secret.New(m.Credentials), AccessToken: secret.New(m.AccessToken),
+		ImpersonateServiceAccount: m.ImpersonateServiceAccount, StagingURI: m.StagingURI, ImageRepository: m.ImageRepository,
+		EndpointURL: m.EndpointURL, StorageEndpointURL: m.StorageEndpointURL, UserAgent: p.userAgent, Logger: p.log.Named("vertex_ai"),
+	}
+	if p.rehearsal != nil {
+		if err := p.rehearsal.vertexAI(&c); err != nil {
+			return nil, err
+		}
+	}
+	return vertexai.Open(c)
 }
 
 // kubernetesConfig are the attributes of the provider's "kubernetes".

@@ -37,8 +37,8 @@ func endpointSchema() schema.Schema {
 			"request_timeout": durationStr("How long the model has for its answer. Default: the platform's."),
 			"sagemaker":       settled(nested("What only `sagemaker` has.", sagemakerEndpointAttributes())),
 			"vertex_ai": nested("What only `vertex_ai` has.", attributes{
-				"service_account": str("Service account that the model runs as."),
-				"dedicated":       boolean("Give the endpoint a host name of its own."),
+				"service_account": str("Email address of the service account that the model runs as. Default: the platform's own. Another one replaces the deployments."),
+				"dedicated":       boolean("Give the endpoint a host name of its own: no quota shared with others, larger requests, up to an hour for an answer, and scaling to zero. The region's host then no longer answers for it. Default: no."),
 			}),
 			"azure_ml": nested("What only `azure_ml` has.", attributes{
 				"identity":      str("Resource id of a user-assigned identity. Default: a system-assigned one."),
@@ -46,7 +46,7 @@ func endpointSchema() schema.Schema {
 			}),
 			"kubernetes":    settled(nested("What only `kubernetes` has.", kubernetesEndpointAttributes())),
 			"url":           computed("Where predictions are sent."),
-			"invoke_policy": computed("What a caller must be granted, in the platform's policy language. On `sagemaker` an IAM policy document, on `kubernetes` a Role."),
+			"invoke_policy": computed("What a caller must be granted, in the platform's policy language. On `sagemaker` an IAM policy document, on `vertex_ai` the role, the permission and the resource to grant it on, on `kubernetes` a Role."),
 		}),
 	}
 }
@@ -77,7 +77,7 @@ func deploymentAttributes() attributes {
 		"traffic": computedInt(integer("Percent of requests; of all deployments they sum to 100. May be left out when there is one.", 0, 100)),
 		"mirror":  computedInt(integer("Percent of requests that are copied to it as shadow traffic. Default: 0.", 0, 100)),
 		"compute": nested("Hardware of one replica: an exact `instance_type`, or numbers of which the smallest type that satisfies all is chosen.", attributes{
-			"instance_type": str("Exact machine type.", stringvalidator.ConflictsWith(siblings("cpu", "memory_gib", "accelerator")...)),
+			"instance_type": str("Exact machine type. On `vertex_ai` an `accelerator` can be added to `n1` types.", stringvalidator.ConflictsWith(siblings("cpu", "memory_gib")...)),
 			"cpu":           float("Virtual CPUs, at least.", float64validator.Between(0.001, 10000)),
 			"memory_gib":    float("Memory in GiB, at least.", float64validator.Between(0.001, 100000)),
 			"accelerator":   accelerator,

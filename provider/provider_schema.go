@@ -45,7 +45,7 @@ func providerSchema() schema.Schema {
 			"variables of that platform's own Terraform provider, and then to its SDK's default credentials.",
 		Attributes: map[string]schema.Attribute{
 			"sagemaker":  object("AWS SageMaker.", sagemakerAttributes()),
-			"vertex_ai":  object("Google Vertex AI. Not answered by this release.", vertexAttributes()),
+			"vertex_ai":  object("Google Vertex AI. Without credentials here or in the environment, application default credentials are used.", vertexAttributes()),
 			"azure_ml":   object("Azure Machine Learning. Not answered by this release.", azureAttributes()),
 			"kubernetes": object("A Kubernetes cluster. Without a host or kubeconfig here or in the environment, `KUBECONFIG`, `~/.kube/config` and a pod's own service account are tried.", kubernetesAttributes()),
 			"labels":     schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "Labels put on everything that this provider creates. A resource's own `labels` win."},
@@ -87,13 +87,14 @@ func sagemakerAttributes() map[string]schema.Attribute {
 
 func vertexAttributes() map[string]schema.Attribute {
 	return map[string]schema.Attribute{
-		"project":                     text("Project id. Also `GOOGLE_PROJECT`."),
-		"region":                      text("Default region. Also `GOOGLE_REGION`."),
-		"credentials":                 secretText("Service account key or external account configuration, as JSON or as a path. Also `GOOGLE_CREDENTIALS`."),
+		"project":                     text("Project id. Also `GOOGLE_PROJECT`, `GOOGLE_CLOUD_PROJECT`, `GCLOUD_PROJECT` and `CLOUDSDK_CORE_PROJECT`."),
+		"region":                      text("Default region of models and endpoints. Also `GOOGLE_REGION`, `GCLOUD_REGION` and `CLOUDSDK_COMPUTE_REGION`."),
+		"credentials":                 secretText("Service account key or external account configuration, as JSON or as the path of a file. Also `GOOGLE_CREDENTIALS`, `GOOGLE_CLOUD_KEYFILE_JSON` and `GCLOUD_KEYFILE_JSON`."),
 		"access_token":                secretText("OAuth 2.0 access token. Also `GOOGLE_OAUTH_ACCESS_TOKEN`."),
-		"impersonate_service_account": text("Service account to impersonate."),
-		"staging_uri":                 text("Where artifacts are copied to, `gs://bucket/prefix`."),
-		"endpoint_url":                text("Base URL of the Vertex AI API."),
+		"impersonate_service_account": text("Service account to impersonate with these credentials. Also `GOOGLE_IMPERSONATE_SERVICE_ACCOUNT`."),
+		"staging_uri":                 text("Where artifacts are copied to, `gs://bucket/prefix`. The bucket must exist, in the models' region or a multi-region that holds it."),
+		"image_repository":            text("Artifact Registry repository with the images of the runtimes `triton` and `onnx`, which Google does not publish. Default: `<region>-docker.pkg.dev/<project>/ml-runtimes`."),
+		"endpoint_url":                text("One base URL for the Vertex AI API of every region, without a version, for private gateways and emulators. Also `GOOGLE_VERTEX_AI_CUSTOM_ENDPOINT`."),
 		"storage_endpoint_url":        text("Base URL of the Cloud Storage API."),
 	}
 }

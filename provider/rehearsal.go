@@ -15,7 +15,9 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
+	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/gcs"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 	"github.com/mlplane/terraform-provider-ml/internal/secret"
@@ -46,6 +48,10 @@ const (
 	rehearsalRegion  = "us-east-1"
 	rehearsalRole    = "arn:aws:iam::123456789012:role/ml-rehearsal"
 	rehearsalStaging = "s3://ml-rehearsal-staging/artifacts"
+
+	rehearsalProject      = "ml-rehearsal"
+	rehearsalGoogleRegion = "us-central1"
+	rehearsalGoogleBucket = "gs://ml-rehearsal-staging/artifacts"
 )
 
 // sagemaker turns a configuration to the emulators: no credentials of the user's
@@ -65,11 +71,30 @@ func (r *rehearsal) sagemaker(c *sagemaker.Config) error {
 	return r.bucket(c.StagingURI)
 }
 
+// vertexAI turns a configuration to the emulators: no credentials are sent, and none
+// are looked for.
+func (r *rehearsal) vertexAI(c *vertexai.Config) error {
+	address, err := r.endpoint("vertex_ai")
+	if err != nil {
+		return err
+	}
+	*c = vertexai.Config{
+		Project:    cmp.Or(c.Project, os.Getenv("GOOGLE_PROJECT"), os.Getenv("GOOGLE_CLOUD_PROJECT"), rehearsalProject),
+		Region:     cmp.Or(c.Region, os.Getenv("GOOGLE_REGION"), rehearsalGoogleRegion),
+		StagingURI: cmp.Or(c.StagingURI, rehearsalGoogleBucket), ImageRepository: c.ImageRepository,
+		EndpointURL: address, StorageEndpointURL: r.server.Endpoints()["gcs"], Isolated: true, Logger: c.Logger, UserAgent: c.UserAgent,
+	}
+	return r.bucket(c.StagingURI)
+}
+
 // bucket makes the bucket of a staging address.
 func (r *rehearsal) bucket(uri string) error {
 	staging, err := url.Parse(uri)
 	if err != nil || staging.Host == "" {
 		return nil //nolint:nilerr // Open refuses it, with the attribute's path
+	}
+	if staging.Scheme == "gs" {
+		return gcs.EnsureBucket(filepath.Join(r.dir, "gcs"), staging.Host)
 	}
 	return s3.EnsureBucket(filepath.Join(r.dir, "s3"), staging.Host)
 }

@@ -235,9 +235,9 @@ func together(t *testing.T, h Harness, p *process, changed, create bool) error {
 	a := deployment("a", driver.VersionRef{Key: key, Version: "1"})
 	b := a
 	a.Scaling = driver.Scaling{Min: 1, Max: 3, Metrics: []driver.Metric{{Type: h.Metric(), Target: 50}}}
-	a.Traffic, b.Name, b.Traffic, b.Env = 70, "b", 30, map[string]string{"LOG": "1"}
+	a.Traffic, b.Name, b.Traffic, b.Env = 70, "b", 30, environment(p, map[string]string{"LOG": "1"})
 	if changed {
-		a.Model.Version, a.Traffic, a.Env = "2", 60, map[string]string{"WORKERS": "2"}
+		a.Model.Version, a.Traffic, a.Env = "2", 60, environment(p, map[string]string{"WORKERS": "2"})
 		_, a.Compute = h.Compute()
 		a.Scaling.Max = 5
 		b.Name, b.Traffic = "c", 40

@@ -44,9 +44,9 @@ func testRollout(t *testing.T, h Harness) {
 
 	bigger := deployment("main", two)
 	_, bigger.Compute = h.Compute()
-	bigger.Env = map[string]string{"WORKERS": "2"}
+	bigger.Env = environment(p, map[string]string{"WORKERS": "2"})
 	state = mustEndpoint(t, p, endpointSpec(t, h, p, "fraud", bigger), false)
-	if state.Deployments[0].Env["WORKERS"] != "2" || len(state.Labels) != 0 {
+	if state.Deployments[0].Env["WORKERS"] != bigger.Env["WORKERS"] || len(state.Labels) != 0 {
 		t.Fatalf("environment or labels were not changed: %+v", state)
 	}
 }

@@ -108,6 +108,14 @@ func deployment(name string, ref driver.VersionRef) driver.Deployment {
 	return driver.Deployment{Name: name, Model: ref, Traffic: 100, Scaling: driver.Scaling{Min: 1, Max: 1}}
 }
 
+// environment is what a deployment has of its own, where the platform has that.
+func environment(p *process, env map[string]string) map[string]string {
+	if p.Features().Gap(driver.Use{Path: "deployments.main.env"}) != nil {
+		return nil
+	}
+	return env
+}
+
 // endpointSpec is an endpoint with those deployments, small ones unless they say
 // otherwise.
 func endpointSpec(t *testing.T, h Harness, p *process, name string, deployments ...driver.Deployment) *driver.EndpointSpec {

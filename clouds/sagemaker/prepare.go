@@ -237,6 +237,10 @@ func resolveCompute(spec *driver.EndpointSpec, dep *driver.Deployment, path stri
 		}
 		return e
 	}
+	if a := c.Accelerator; a != nil && (machine.Accelerator != a.Type || machine.AcceleratorCount < a.Count) {
+		return mlerr.New(mlerr.InvalidArgument, "%s does not come with %d x %s, and SageMaker adds no accelerators", c.InstanceType, a.Count, a.Type).
+			At("%s.compute.accelerator", path).WithHint("Leave compute.instance_type out, and it is chosen by the accelerator")
+	}
 	if key := spec.Settings.Encryption.Key; key != "" && machine.LocalNVMe && !spec.Unknown.At("encryption.key") {
 		return mlerr.New(mlerr.Unsupported, "sagemaker takes no key for %s of deployment %s, whose local disks are encrypted by the hardware",
 			c.InstanceType, dep.Name).At("encryption.key").

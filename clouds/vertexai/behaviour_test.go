@@ -1,0 +1,218 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package vertexai_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+)
+
+// Every setting is made, seen as it was wanted, changed, and taken away again.
+func TestSettings(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	ref := h.published(t, c, "fraud", "one")
+	full := func() *driver.EndpointSpec {
+		spec := h.endpoint("fraud", ref)
+		spec.Labels = map[string]string{"team": "risk"}
+		s := &spec.Settings
+		s.Encryption.Key = "projects/p1/locations/us-central1/keyRings/ring/cryptoKeys/key"
+		s.Auth.Invokers = []string{"group:analysts@example.com", "serviceAccount:caller@p1.iam.gserviceaccount.com"}
+		s.Capture = &driver.Capture{Percent: 25, Destination: "bq://p1.logs.fraud"}
+		s.RequestTimeout = 5 * time.Minute
+		s.VertexAI = &driver.VertexAIEndpoint{Dedicated: true, ServiceAccount: "serving@p1.iam.gserviceaccount.com"}
+		return spec
+	}
+	changes := []struct {
+		reason string
+		change func(*driver.Settings)
+	}{
+		{"as made", func(*driver.Settings) {}},
+		{"fewer may call", func(s *driver.Settings) { s.Auth.Invokers = s.Auth.Invokers[:1] }},
+		{"more is captured", func(s *driver.Settings) { s.Capture.Percent = 50 }},
+		{"another timeout", func(s *driver.Settings) { s.RequestTimeout = time.Hour }},
+		{"another account, which replaces the deployments", func(s *driver.Settings) { s.VertexAI.ServiceAccount = "other@p1.iam.gserviceaccount.com" }},
+		{"nothing of it", func(s *driver.Settings) {
+			s.Auth.Invokers, s.Capture, s.RequestTimeout, s.VertexAI = nil, nil, 0, &driver.VertexAIEndpoint{Dedicated: true}
+		}},
+	}
+	for _, step := range changes {
+		spec := full()
+		step.change(&spec.Settings)
+		state, err := h.apply(t.Context(), c, spec)
+		if err != nil {
+			t.Fatalf("%s: %v", step.reason, err)
+		}
+		if diff := cmp.Diff(spec.Settings, state.Settings); diff != "" {
+			t.Fatalf("%s: wanted and seen differ:\n%s", step.reason, diff)
+		}
+		fresh, _ := h.cloud(t)
+		again, err := fresh.ObserveEndpoint(t.Context(), spec.Key, state)
+		must(t, err)
+		if diff := cmp.Diff(state, again); diff != "" {
+			t.Fatalf("%s: a refresh sees something else:\n%s", step.reason, diff)
+		}
+		if len(state.Deployments) != 1 || state.Deployments[0].Carried.VertexAI == nil && spec.Settings.VertexAI.ServiceAccount != "" {
+			t.Fatalf("%s: the deployments are %+v", step.reason, state.Deployments)
+		}
+	}
+	moved := full()
+	moved.Settings.Encryption.Key = ""
+	if got := c.Replaces(full(), moved); !slices.Equal(got, []string{"encryption.key"}) {
+		t.Errorf("without its key only a new endpoint can be: %v", got)
+	}
+}
+
+// Other bindings of a policy are nobody's business here.
+func TestInvokersLeaveTheRestOfThePolicy(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	spec := h.endpoint("fraud", h.published(t, c, "fraud", "one"))
+	_, err := h.apply(t.Context(), c, spec)
+	must(t, err)
+	theirs := map[string]any{"policy": map[string]any{"bindings": []any{map[string]any{"role": "roles/aiplatform.viewer", "members": []any{"user:alice@example.com"}}}}}
+	beta := func(method string, in any) map[string]any {
+		return h.callIn(t, "v1beta1", http.MethodPost, here+"endpoints/fraud:"+method, in)
+	}
+	beta("setIamPolicy", theirs)
+	for _, members := range [][]string{{"user:bob@example.com"}, nil} {
+		spec.Settings.Auth.Invokers = members
+		_, err := h.apply(t.Context(), c, spec)
+		must(t, err)
+		policy := beta("getIamPolicy", nil)
+		text, err := json.Marshal(policy)
+		must(t, err)
+		if !strings.Contains(string(text), "alice") || strings.Contains(string(text), "bob") != (members != nil) {
+			t.Errorf("with the invokers %v the policy is %s", members, text)
+		}
+	}
+}
+
+// A deployment that scales to zero is alone, and replaced by going first.
+func TestScaleToZero(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	one := h.published(t, c, "fraud", "one")
+	two := h.published(t, c, "fraud", "two")
+	zero := func(ref driver.VersionRef) *driver.EndpointSpec {
+		spec := h.endpoint("fraud", ref)
+		spec.Settings.VertexAI = &driver.VertexAIEndpoint{Dedicated: true}
+		spec.Deployments[0].Scaling = driver.Scaling{Min: 0, Max: 3, ScaleInCooldown: 10 * time.Minute, Metrics: []driver.Metric{{Type: driver.MetricRequests, Target: 100}}}
+		return spec
+	}
+	for _, ref := range []driver.VersionRef{one, two} {
+		spec := zero(ref)
+		state, err := h.apply(t.Context(), c, spec)
+		if err != nil {
+			t.Fatalf("%s: %v", ref, err)
+		}
+		if diff := cmp.Diff(spec.Deployments[0].Scaling, state.Deployments[0].Scaling); diff != "" || state.Deployments[0].Model != ref {
+			t.Fatalf("%s serves, scaled\n%s", state.Deployments[0].Model, diff)
+		}
+	}
+	state, err := c.ObserveEndpoint(t.Context(), zero(one).Key, nil)
+	must(t, err)
+	warnings, err := c.Preflight(t.Context(), zero(one), state)
+	must(t, err)
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "Nothing answers") {
+		t.Errorf("a plan does not say that nothing answers meanwhile: %v", warnings)
+	}
+}
+
+// A hand-made endpoint with two deployments, of which the configuration has one.
+func TestForeignDeployments(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	one := h.published(t, c, "fraud", "one")
+	two := h.published(t, c, "fraud", "two")
+	h.HandMade(t, "legacy", one)
+	h.change(t, http.MethodPost, here+"endpoints/legacy:deployModel", map[string]any{
+		"deployedModel": map[string]any{"model": here + "models/fraud@1", "displayName": "experiment",
+			"dedicatedResources": map[string]any{"machineSpec": map[string]any{"machineType": "n1-standard-4"}, "minReplicaCount": 1}}})
+	foreign, _ := h.deployed(t, "legacy", "experiment")
+
+	key, ok := c.ParseNativeID(driver.KindEndpoint, h.call(t, http.MethodGet, here+"endpoints/legacy", nil)["name"].(string))
+	if !ok || key.ID() != "vertex_ai/p1/us-central1/legacy" {
+		t.Fatalf("the platform's own id is read as %s, %v", key.ID(), ok)
+	}
+	imported, err := c.ObserveEndpoint(t.Context(), key, nil)
+	must(t, err)
+	if len(imported.Deployments) != 2 || imported.Marks.Owned || imported.Deployments[0].Name != "experiment" || imported.Deployments[1].Name != "main" {
+		t.Fatalf("it is seen as %+v", imported)
+	}
+	spec := h.endpoint("legacy", two)
+	spec.Labels = map[string]string{"team": "risk"}
+	state, err := h.apply(t.Context(), c, spec)
+	must(t, err)
+	if len(state.Deployments) != 2 || state.Deployments[0].Owned || !state.Deployments[1].Owned || state.Deployments[1].Model != two || state.Deployments[1].Traffic != 100 {
+		t.Fatalf("adopted, it is seen as %+v", state)
+	}
+	if now, _ := h.deployed(t, "legacy", "experiment"); cmp.Diff(foreign, now) != "" {
+		t.Errorf("the foreign deployment was touched:\n%s", cmp.Diff(foreign, now))
+	}
+	err = c.DestroyEndpoint(t.Context(), key, clouds.How{Limit: time.Hour})
+	if !mlerr.Is(err, mlerr.InUse) || !strings.Contains(err.Error(), "experiment") {
+		t.Errorf("with a deployment of somebody else's it was destroyed: %v", err)
+	}
+	// Once it is configured, it is ours.
+	spec = h.endpoint("legacy", two)
+	spec.Deployments[0].Traffic = 90
+	adopted := imported.Deployments[0].Deployment
+	adopted.Traffic = 10
+	spec.Deployments = []driver.Deployment{adopted, spec.Deployments[0]}
+	if state, err = h.apply(t.Context(), c, spec); err != nil || !state.Deployments[0].Owned || state.Deployments[0].ID != foreign["id"] {
+		t.Fatalf("configured, it is seen as %+v, %v", state, err)
+	}
+	must(t, c.DestroyEndpoint(t.Context(), key, clouds.How{Limit: time.Hour}))
+	if left := h.Objects(t); slices.ContainsFunc(left, func(s string) bool { return !strings.HasPrefix(s, "version ") }) {
+		t.Errorf("destroyed, there is %v", left)
+	}
+}
+
+// An answer that is lost, a refusal for being too fast, and a hidden operation: what
+// the platform does to a client in a bad hour.
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"models.upload", "models.listVersions", "models.patch", "models.mergeVersionAliases", "endpoints.create", "endpoints.get", "endpoints.deployModel",
+		"endpoints.patch", "operations.get"} {
+		for action, fault := range map[string]map[string]any{
+			"lost answer": {"action": "lost_answer"},
+			"too fast":    {"action": "error", "code": "RESOURCE_EXHAUSTED", "status": 429, "message": "Quota exceeded for requests per minute"},
+			"unavailable": {"action": "error", "code": "UNAVAILABLE", "status": 503, "message": "The service is currently unavailable."},
+		} {
+			t.Run(call+" "+action, func(t *testing.T) {
+				t.Parallel()
+				h := newHarness(t)
+				fault["call"], fault["occurrence"] = "vertex_ai."+call, 1
+				data, err := json.Marshal(map[string]any{"faults": []any{fault}})
+				must(t, err)
+				must(t, os.WriteFile(filepath.Join(h.dir, "faults.json"), data, 0o600))
+				c, _ := h.cloud(t)
+				state, err := h.apply(t.Context(), c, h.endpoint("fraud", h.published(t, c, "fraud", "one")))
+				if err != nil || len(state.Deployments) != 1 || state.Deployments[0].Traffic != 100 {
+					t.Fatalf("%+v, %v", state, err)
+				}
+				if got := h.Objects(t); len(got) != 3 {
+					t.Errorf("there is %v", got)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,115 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package vertexai_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
+)
+
+// counting counts requests.
+type counting struct {
+	mu   sync.Mutex
+	made []string
+}
+
+func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	c.made = append(c.made, r.Method+" "+r.URL.Path)
+	c.mu.Unlock()
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// cloud is the core on a driver of its own, with what its calls are counted by.
+func (h *harness) cloud(t *testing.T) (*clouds.Cloud, *counting) {
+	t.Helper()
+	calls := &counting{}
+	d, err := vertexai.Open(h.config(calls))
+	must(t, err)
+	return clouds.New(d, clouds.Options{Clock: h.clock}), calls
+}
+
+// published registers a model and returns its version.
+func (h *harness) published(t *testing.T, c *clouds.Cloud, name, content string) driver.VersionRef {
+	t.Helper()
+	uri, digest := h.Artifact(t, content)
+	spec := &driver.ModelSpec{Key: driver.Key{Platform: driver.VertexAI, Location: location, Name: name},
+		Artifact: driver.Artifact{URI: uri, Format: "onnx", Digest: digest}, Approval: driver.Approved, RetainVersions: 10}
+	must(t, c.CheckModel(spec))
+	m, err := c.ApplyModel(t.Context(), spec, clouds.How{Limit: time.Hour})
+	must(t, err)
+	return driver.VersionRef{Key: spec.Key, Version: m.Newest().Version}
+}
+
+func (h *harness) endpoint(name string, ref driver.VersionRef) *driver.EndpointSpec {
+	spec := h.Endpoint(name)
+	spec.Key = driver.Key{Platform: driver.VertexAI, Location: location, Name: name}
+	small, _ := h.Compute()
+	spec.Deployments = []driver.Deployment{{Name: "main", Model: ref, Compute: small, Traffic: 100, Scaling: driver.Scaling{Min: 1, Max: 1}}}
+	return spec
+}
+
+// apply makes an endpoint what spec says.
+func (h *harness) apply(ctx context.Context, c *clouds.Cloud, spec *driver.EndpointSpec) (*driver.EndpointState, error) {
+	if err := c.CheckEndpoint(spec); err != nil {
+		return nil, err
+	}
+	return c.ApplyEndpoint(ctx, spec, clouds.How{Limit: 3 * time.Hour})
+}
+
+// TestCallsOfAPlan: endpoints that do not change are listed, and not read one by one.
+func TestCallsOfAPlan(t *testing.T) {
+	t.Parallel()
+	const n, most = 200, 10 + 200/20
+	h := newHarness(t)
+	made, _ := h.cloud(t)
+	ref := h.published(t, made, "fraud", "one")
+	endpoints := make([]*driver.EndpointState, n)
+	each(t, n, func(ctx context.Context, i int) (err error) {
+		endpoints[i], err = h.apply(ctx, made, h.endpoint(fmt.Sprintf("e%d", i), ref))
+		return err
+	})
+	planned, calls := h.cloud(t)
+	each(t, n, func(ctx context.Context, i int) error {
+		e, err := planned.ObserveEndpoint(ctx, endpoints[i].Key, endpoints[i])
+		if err == nil && (e.Phase != driver.Ready || len(e.Deployments) != 1 || e.Unfinished != "") {
+			err = fmt.Errorf("%s is seen as %+v", endpoints[i].Key, e)
+		}
+		return err
+	})
+	t.Logf("%d endpoints took %d calls", n, len(calls.made))
+	if len(calls.made) > most {
+		t.Errorf("%d calls, and %d are the most: %v", len(calls.made), most, calls.made)
+	}
+	// A model takes one, however many versions it has.
+	known, err := planned.ObserveModel(t.Context(), ref.Key, nil)
+	must(t, err)
+	before := len(calls.made)
+	_, err = planned.ObserveModel(t.Context(), ref.Key, known)
+	must(t, err)
+	if got := len(calls.made) - before; got != 1 {
+		t.Errorf("%d calls for a model", got)
+	}
+}
+
+// each does something n times, as terraform does: ten at once.
+func each(t *testing.T, n int, do func(ctx context.Context, i int) error) {
+	t.Helper()
+	group, ctx := errgroup.WithContext(t.Context())
+	group.SetLimit(10)
+	for i := range n {
+		group.Go(func() error { return do(ctx, i) })
+	}
+	must(t, group.Wait())
+}

@@ -1,0 +1,129 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package vertexai
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"os"
+	"strings"
+
+	"cloud.google.com/go/auth"
+	"cloud.google.com/go/auth/credentials"
+	"cloud.google.com/go/auth/credentials/impersonate"
+	"cloud.google.com/go/auth/httptransport"
+
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/secret"
+)
+
+const scope = "https://www.googleapis.com/auth/cloud-platform"
+
+// completed is c with what the hashicorp/google provider reads from the
+// environment, in its order.
+func (c *Config) completed() *Config {
+	if c.Isolated {
+		return c
+	}
+	c = new(*c)
+	c.Project = cmp.Or(c.Project, environment("GOOGLE_PROJECT", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT"))
+	c.Region = cmp.Or(c.Region, environment("GOOGLE_REGION", "GCLOUD_REGION", "CLOUDSDK_COMPUTE_REGION"))
+	c.ImpersonateServiceAccount = cmp.Or(c.ImpersonateServiceAccount, environment("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT"))
+	if c.Credentials.Reveal() == "" && c.AccessToken.Reveal() == "" {
+		if token := environment("GOOGLE_OAUTH_ACCESS_TOKEN"); token != "" {
+			c.AccessToken = secret.New(token)
+		} else {
+			c.Credentials = secret.New(environment("GOOGLE_CREDENTIALS", "GOOGLE_CLOUD_KEYFILE_JSON", "GCLOUD_KEYFILE_JSON"))
+		}
+	}
+	// That provider's value ends in the version, and may name the region's host.
+	custom := strings.TrimSuffix(strings.TrimSuffix(environment("GOOGLE_VERTEX_AI_CUSTOM_ENDPOINT"), "/"), "/v1")
+	if !strings.Contains(custom, "{{") {
+		c.EndpointURL = cmp.Or(c.EndpointURL, custom)
+	}
+	return c
+}
+
+func environment(names ...string) string {
+	for _, name := range names {
+		if v := os.Getenv(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// client is an HTTP client that sends the credentials. They are not fetched yet.
+func (d *vertex) client() (*http.Client, error) {
+	d.signing.Do(func() {
+		plain := d.cfg.HTTPClient
+		if plain == nil {
+			plain = &http.Client{Transport: http.DefaultTransport}
+		}
+		d.signed = new(*plain)
+		if d.cfg.Isolated {
+			return
+		}
+		var c *auth.Credentials
+		if c, d.err = d.credentials(plain); d.err == nil {
+			d.err = httptransport.AddAuthorizationMiddleware(d.signed, c)
+		}
+	})
+	return d.signed, d.err
+}
+
+const loginHint = "Set the provider's vertex_ai.credentials or access_token, GOOGLE_CREDENTIALS, or run gcloud auth application-default login; " +
+	"in HCP Terraform, turn on dynamic Google Cloud credentials for the workspace"
+
+func (d *vertex) credentials(client *http.Client) (*auth.Credentials, error) {
+	c, err := d.base(client)
+	if err == nil && d.cfg.ImpersonateServiceAccount != "" {
+		c, err = impersonate.NewCredentials(&impersonate.CredentialsOptions{TargetPrincipal: d.cfg.ImpersonateServiceAccount,
+			Scopes: []string{scope}, Credentials: c})
+	}
+	if err != nil {
+		return nil, mlerr.New(mlerr.Unauthenticated, "there are no usable Google Cloud credentials").Because(err).WithHint(loginHint)
+	}
+	return auth.NewCredentials(&auth.CredentialsOptions{TokenProvider: explained{c}, QuotaProjectIDProvider: auth.CredentialsPropertyFunc(c.QuotaProjectID),
+		UniverseDomainProvider: auth.CredentialsPropertyFunc(c.UniverseDomain)}), nil
+}
+
+// base are the credentials before any impersonation.
+func (d *vertex) base(client *http.Client) (*auth.Credentials, error) {
+	if token := d.cfg.AccessToken; token.Reveal() != "" {
+		return auth.NewCredentials(&auth.CredentialsOptions{TokenProvider: given{token}}), nil
+	}
+	o := &credentials.DetectOptions{Scopes: []string{scope}, Client: client}
+	content := []byte(d.cfg.Credentials.Reveal())
+	if len(content) == 0 {
+		return credentials.DetectDefault(o)
+	}
+	if !strings.HasPrefix(strings.TrimSpace(string(content)), "{") {
+		var err error
+		if content, err = os.ReadFile(string(content)); err != nil {
+			return nil, err
+		}
+	}
+	o.CredentialsJSON = content //nolint:staticcheck // of any type: the user's own configuration says which
+	return credentials.DetectDefault(o)
+}
+
+// given is an access token that the user has.
+type given struct{ token secret.String }
+
+func (g given) Token(context.Context) (*auth.Token, error) {
+	return &auth.Token{Value: g.token.Reveal(), Type: "Bearer"}, nil
+}
+
+// explained turns the failure to get a token into an error that says so.
+type explained struct{ auth.TokenProvider }
+
+func (e explained) Token(ctx context.Context) (*auth.Token, error) {
+	t, err := e.TokenProvider.Token(ctx)
+	if err == nil || ctx.Err() != nil {
+		return t, err
+	}
+	return nil, mlerr.New(mlerr.Unauthenticated, "the Google Cloud credentials give no token").Because(err).WithHint(loginHint)
+}
