@@ -35,7 +35,7 @@ func (c GCSConfig) Open(ctx context.Context) (*GCS, error) {
 		client = &http.Client{Transport: http.DefaultTransport}
 	}
 	// The library is not to look for credentials of its own: those are in the client.
-	options := []option.ClientOption{option.WithHTTPClient(client), option.WithoutAuthentication(), storage.WithJSONReads()}
+	options := []option.ClientOption{option.WithHTTPClient(client), option.WithoutAuthentication()}
 	if c.EndpointURL != "" {
 		options = append(options, option.WithEndpoint(strings.TrimSuffix(c.EndpointURL, "/")+"/storage/v1/"))
 	}
