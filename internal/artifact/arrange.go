@@ -5,9 +5,11 @@ package artifact
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"sort"
@@ -39,6 +41,15 @@ func Arrange(directory, name string, single bool, entries []Entry) ([]Entry, err
 		arranged, err = renamed(single, entries, "model.joblib", []string{".joblib", ".pkl", ".pickle"})
 	case runtimes.KServeXGBoost:
 		arranged, err = renamed(single, entries, "model.bst", []string{".bst", ".json", ".ubj"})
+	case runtimes.VertexSklearn:
+		arranged, err = onlyModel(single, entries, "model.joblib", map[string]string{".joblib": "model.joblib", ".pkl": "model.pkl", ".pickle": "model.pkl"})
+	case runtimes.VertexXGBoost:
+		arranged, err = onlyModel(single, entries, "model.bst", map[string]string{".bst": "model.bst", ".json": "model.bst", ".ubj": "model.bst",
+			".joblib": "model.joblib", ".pkl": "model.pkl", ".pickle": "model.pkl"})
+	case runtimes.VertexPyTorch:
+		arranged, err = onlyModel(single, entries, "", map[string]string{".mar": "model.mar"})
+	case runtimes.VertexTensorFlow:
+		arranged, err = savedModel(entries)
 	case runtimes.TorchServe:
 		if !has(entries, "config/config.properties") {
 			err = needs("a directory that holds config/config.properties and model-store/<name>.mar, as torch-model-archiver makes it")
@@ -122,6 +133,32 @@ func tensorflow(entries []Entry) ([]Entry, error) {
 	return nil, needs("a SavedModel: a directory that holds saved_model.pb and variables/")
 }
 
+// savedModel puts a SavedModel at the top, out of the numbered directory that
+// other servers want.
+func savedModel(entries []Entry) ([]Entry, error) {
+	var top string
+	found := 0
+	for _, e := range entries {
+		if dir, file := path.Split(e.Path); file == "saved_model.pb" && strings.Count(dir, "/") <= 2 {
+			top, found = dir, found+1
+		}
+	}
+	if found != 1 {
+		return nil, needs("one SavedModel: a directory that holds saved_model.pb and variables/")
+	}
+	if top == "" {
+		return entries, nil
+	}
+	var moved []Entry
+	for _, e := range entries {
+		if below, ok := strings.CutPrefix(e.Path, top); ok {
+			e.Path = below
+			moved = append(moved, e)
+		}
+	}
+	return moved, nil
+}
+
 // sklearnScript is what the scikit-learn container cannot do without.
 const sklearnScript = `"""Loads the model. An artifact with a code/inference.py of its own keeps that."""
 import os
@@ -168,4 +205,29 @@ func renamed(single bool, entries []Entry, name string, endings []string) ([]Ent
 		words = "a file ending in " + strings.Join(endings, " or ")
 	}
 	return nil, needs(words + " at the root of the directory")
+}
+
+// onlyModel gives the one model file at the top the name that a prebuilt container
+// loads. names are by the endings that it can load; a single file with another one,
+// or none, gets the name otherwise, unless that is "".
+func onlyModel(single bool, entries []Entry, otherwise string, names map[string]string) ([]Entry, error) {
+	arranged := slices.Clone(entries)
+	if single {
+		if arranged[0].Path = cmp.Or(names[path.Ext(entries[0].Path)], otherwise); arranged[0].Path != "" {
+			return arranged, nil
+		}
+	}
+	found := 0
+	for i, e := range entries {
+		name, loads := names[path.Ext(e.Path)]
+		if loads && !strings.Contains(e.Path, "/") && (e.Path == name || !has(entries, name)) {
+			arranged[i].Path = name
+			found++
+		}
+	}
+	if found == 1 {
+		return arranged, nil
+	}
+	endings := slices.Sorted(maps.Keys(names))
+	return nil, needs("exactly one file ending in " + strings.Join(endings, " or ") + " at the root of the directory")
 }
