@@ -139,12 +139,12 @@ func (h *harness) Compute() (small, large driver.Compute) {
 func (h *harness) Metric() driver.MetricType { return driver.MetricCPU }
 
 // call asks the API as somebody without the provider would.
-func (h *harness) call(t *testing.T, method, path string, in any) map[string]any {
+func (h *harness) call(t *testing.T, method, address string, in any) map[string]any {
 	t.Helper()
-	return h.callIn(t, "v1", method, path, in)
+	return h.callIn(t, "v1", method, address, in)
 }
 
-func (h *harness) callIn(t *testing.T, version, method, path string, in any) map[string]any {
+func (h *harness) callIn(t *testing.T, version, method, address string, in any) map[string]any {
 	t.Helper()
 	data, err := json.Marshal(in)
 	must(t, err)
@@ -152,7 +152,7 @@ func (h *harness) callIn(t *testing.T, version, method, path string, in any) map
 	if in != nil {
 		body = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(t.Context(), method, h.urls["vertex_ai"]+"/"+version+"/"+path, body)
+	req, err := http.NewRequestWithContext(t.Context(), method, h.urls["vertex_ai"]+"/"+version+"/"+address, body)
 	must(t, err)
 	resp, err := http.DefaultClient.Do(req)
 	must(t, err)
@@ -161,18 +161,18 @@ func (h *harness) callIn(t *testing.T, version, method, path string, in any) map
 	must(t, err)
 	var out map[string]any
 	if resp.StatusCode != http.StatusOK || json.Unmarshal(answer, &out) != nil {
-		t.Fatalf("%s %s answers %d: %s", method, path, resp.StatusCode, answer)
+		t.Fatalf("%s %s answers %d: %s", method, address, resp.StatusCode, answer)
 	}
 	return out
 }
 
 // change makes a call whose operation it waits for.
-func (h *harness) change(t *testing.T, method, path string, in any) {
+func (h *harness) change(t *testing.T, method, address string, in any) {
 	t.Helper()
-	op := h.call(t, method, path, in)
+	op := h.call(t, method, address, in)
 	must(t, h.clock.Sleep(t.Context(), time.Hour))
 	if done := h.call(t, http.MethodGet, op["name"].(string), nil); done["done"] != true || done["error"] != nil {
-		t.Fatalf("%s %s: %v", method, path, done)
+		t.Fatalf("%s %s: %v", method, address, done)
 	}
 }
 
@@ -264,8 +264,8 @@ func (h *harness) Replicas(t *testing.T, key driver.Key, deployment string) int 
 func (h *harness) Objects(t *testing.T) []string {
 	t.Helper()
 	var all []string
-	list := func(path, member string) []any {
-		found, _ := h.call(t, http.MethodGet, path, nil)[member].([]any)
+	list := func(address, member string) []any {
+		found, _ := h.call(t, http.MethodGet, address, nil)[member].([]any)
 		return found
 	}
 	for _, m := range list(here+"models", "models") {

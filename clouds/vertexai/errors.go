@@ -37,7 +37,7 @@ type detail struct {
 }
 
 // codeNames are google.rpc.Code: operations give the number.
-var codeNames = []string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED",
+var codeNames = []string{"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", //nolint:misspell // as google.rpc.Code spells it
 	"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED"}
 
 func (s *status) name() string {
@@ -79,7 +79,7 @@ func (a *answer) google() *status {
 		Error *status `json:"error"`
 	}
 	if json.Unmarshal(a.body, &body) != nil || body.Error == nil || body.Error.Code != a.status {
-		return nil
+		return nil //nolint:nilerr // it is no error of Google's
 	}
 	s := body.Error
 	s.Status, s.requestID = cmp.Or(s.Status, byHTTP[a.status]), requestID(a.header, s.Details)
@@ -137,7 +137,8 @@ const (
 var codes = map[string]mlerr.Code{
 	"NOT_FOUND": mlerr.NotFound, "ALREADY_EXISTS": mlerr.AlreadyExists, "ABORTED": mlerr.Conflict, "INVALID_ARGUMENT": mlerr.InvalidArgument,
 	"OUT_OF_RANGE": mlerr.InvalidArgument, "UNIMPLEMENTED": mlerr.Unsupported, "UNAVAILABLE": mlerr.Unavailable, "INTERNAL": mlerr.Unavailable,
-	"UNKNOWN": mlerr.Unavailable, "DEADLINE_EXCEEDED": mlerr.Unavailable, "CANCELLED": mlerr.Unavailable, "DATA_LOSS": mlerr.Failed,
+	"UNKNOWN": mlerr.Unavailable, "DEADLINE_EXCEEDED": mlerr.Unavailable, "DATA_LOSS": mlerr.Failed,
+	"CANCELLED": mlerr.Unavailable, //nolint:misspell // as google.rpc.Code spells it
 }
 
 // sentences tell the failed preconditions apart.

@@ -125,7 +125,7 @@ var nativeNames = map[driver.Kind]*regexp.Regexp{
 // is taken for the configured project, and the first answer proves it.
 func (d *vertex) ParseNativeID(kind driver.Kind, id string) (driver.Key, bool) {
 	m := nativeNames[kind].FindStringSubmatch(id)
-	if m == nil || !projectID.MatchString(m[1]) || !regionName.MatchString(m[2]) {
+	if len(m) == 0 || !projectID.MatchString(m[1]) || !regionName.MatchString(m[2]) {
 		return driver.Key{}, false
 	}
 	project := m[1]

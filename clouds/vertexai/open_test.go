@@ -155,7 +155,7 @@ func TestCredentials(t *testing.T) {
 		c.config.EndpointURL, c.config.HTTPClient = server.URL, &http.Client{Transport: to(server.URL)}
 		d, err := Open(c.config)
 		if err == nil {
-			_, err = d.(*vertex).at(location).getEndpoint(t.Context(), "fraud") //nolint:forcetypeassert // as Open makes it
+			_, err = d.(*vertex).at(location).getEndpoint(t.Context(), "fraud")
 		}
 		if err != nil || got != c.want {
 			t.Errorf("%s: sent %q, %v", reason, got, err)
@@ -165,7 +165,7 @@ func TestCredentials(t *testing.T) {
 	if err != nil {
 		t.Fatal(err) // opening uses no credentials
 	}
-	_, err = d.(*vertex).at(location).getEndpoint(t.Context(), "fraud") //nolint:forcetypeassert // as Open makes it
+	_, err = d.(*vertex).at(location).getEndpoint(t.Context(), "fraud")
 	if !mlerr.Is(err, mlerr.Unauthenticated) || !strings.Contains(mlerr.Hint(err), "GOOGLE_CREDENTIALS") {
 		t.Errorf("without credentials: %v (%s)", err, mlerr.Hint(err))
 	}

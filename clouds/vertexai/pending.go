@@ -104,7 +104,7 @@ func (r *region) start(ctx context.Context, subject string, c call, s *started) 
 	if err := r.do(ctx, c); err != nil {
 		return err
 	}
-	if s.name = op.Name; op.Name != "" && !(op.Done && op.Error == nil) {
+	if s.name = op.Name; op.Name != "" && (!op.Done || op.Error != nil) {
 		s.failure = op.Error
 		r.pending.add(subject, s)
 	}

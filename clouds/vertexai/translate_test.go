@@ -26,7 +26,7 @@ func open(t *testing.T, c Config) *vertex {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return d.(*vertex) //nolint:forcetypeassert // as Open makes it
+	return d.(*vertex)
 }
 
 // What a deployment is made with reads back as what was wanted.

@@ -13,6 +13,7 @@ import (
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
+	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
 )
 
 var update = flag.Bool("update", false, "write the table into the documents instead of comparing")
@@ -30,6 +31,7 @@ func TestCapabilityTable(t *testing.T) {
 	features := map[driver.Platform]*driver.Features{}
 	for platform, open := range map[driver.Platform]func() (driver.Driver, error){
 		driver.SageMaker: func() (driver.Driver, error) { return sagemaker.Open(sagemaker.Config{Region: "eu-west-1"}) },
+		driver.VertexAI:  func() (driver.Driver, error) { return vertexai.Open(vertexai.Config{Isolated: true}) },
 		driver.Kubernetes: func() (driver.Driver, error) {
 			return kubernetes.Open(kubernetes.Config{Isolated: true, Host: "https://127.0.0.1"})
 		},
