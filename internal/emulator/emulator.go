@@ -27,6 +27,7 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/vertexai"
 	"github.com/mlplane/terraform-provider-ml/internal/onnx"
 )
 
@@ -46,6 +47,7 @@ type Server struct {
 	log        hclog.Logger
 	aws        *aws
 	kubernetes *cluster
+	vertex     *vertex
 	listeners  []net.Listener
 	servers    []*http.Server
 	endpoints  map[string]string
@@ -104,12 +106,28 @@ func (s *Server) serve(o Options) error {
 	if err := s.listen("gcs", "", &storage{kept, cloudStorage}); err != nil {
 		return err
 	}
+	if err := s.serveVertexAI(o, kept, clock); err != nil {
+		return err
+	}
 	k, err := kubernetes.New(kubernetes.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: factor, Artifact: artifact, Keys: keys, Evaluate: evaluate})
 	if err != nil {
 		return err
 	}
 	s.kubernetes = &cluster{kept, k}
 	return s.listen("kubernetes", "", s.kubernetes)
+}
+
+// serveVertexAI serves Vertex AI, which reads artifacts from the emulated Cloud Storage.
+func (s *Server) serveVertexAI(o Options, kept *books, clock clockwork.Clock) error {
+	objects := filepath.Join(s.dir, "gcs")
+	s.vertex = &vertex{kept, vertexai.New(vertexai.Options{
+		Store: s.store, Clock: clock, Speed: speed(o),
+		Artifact: func(bucket, name string) (io.ReadCloser, error) { return gcs.Open(objects, bucket, name) },
+		Keys:     func(bucket, prefix string) ([]string, error) { return gcs.Keys(objects, bucket, prefix) },
+		Evaluate: evaluate,
+		Quotas:   func() map[string]int { return quotas(s.dir) },
+	})}
+	return s.listen("vertex_ai", "", s.vertex)
 }
 
 // speed is the factor of the scaled clock: of the options, of rehearsal.json in the
@@ -179,8 +197,9 @@ func (s *Server) listen(name, address string, h http.Handler) error {
 }
 
 // Endpoints are the base URLs by platform and object store: "sagemaker" serves
-// every AWS API, "s3" is S3 again; "gcs" is Cloud Storage; "kubernetes" is an API server, and the gateway of
-// its routes to whoever names one of their hosts.
+// every AWS API, "s3" is S3 again; "vertex_ai" serves control plane and predictions of
+// every region, "gcs" is Cloud Storage; "kubernetes" is an API server, and the gateway
+// of its routes to whoever names one of their hosts.
 func (s *Server) Endpoints() map[string]string { return s.endpoints }
 
 // Close ends serving. What the platforms hold stays in the directory.
@@ -226,8 +245,9 @@ func Serve(ctx context.Context, o Options, out io.Writer) error {
 	if err := publish(config, kubeconfig(s.endpoints["kubernetes"])); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	fmt.Fprintf(out, "Rehearsal of %s\n  page and AWS APIs   %s\n  S3                  %s\n  Cloud Storage       %s\n  Kubernetes          %s\n\n", o.StateDir, s.endpoints["sagemaker"], s.endpoints["s3"], s.endpoints["gcs"], s.endpoints["kubernetes"])
+	fmt.Fprintf(out, "Rehearsal of %s\n  page and AWS APIs   %s\n  S3                  %s\n  Vertex AI           %s\n  Cloud Storage       %s\n  Kubernetes          %s\n\n", o.StateDir, s.endpoints["sagemaker"], s.endpoints["s3"], s.endpoints["vertex_ai"], s.endpoints["gcs"], s.endpoints["kubernetes"])
 	fmt.Fprintf(out, "  AWS_ACCESS_KEY_ID=rehearsal AWS_SECRET_ACCESS_KEY=rehearsal \\\n  aws --region eu-west-1 --endpoint-url %s sagemaker list-endpoints\n", s.endpoints["sagemaker"])
+	fmt.Fprintf(out, "  CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM=%s/ CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true \\\n  gcloud --project p1 ai endpoints list --region europe-west4\n", s.endpoints["vertex_ai"])
 	fmt.Fprintf(out, "  kubectl --kubeconfig %s get all --all-namespaces\n\nCtrl-C ends it; what it holds stays.\n", config)
 	<-ctx.Done()
 	return s.Close()

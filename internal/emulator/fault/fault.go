@@ -36,7 +36,7 @@ type Fault struct {
 	Message    string `json:"message"`  // of Error; the reason of FailTransition, may be empty
 	Status     int    `json:"status"`   // of Error: HTTP status, 400 if 0
 	Duration   string `json:"duration"` // of Hang, a Go duration
-	Mode       string `json:"mode"`     // of FailTransition: "" is the platform's usual failure, "rollback_failed"
+	Mode       string `json:"mode"`     // of FailTransition: "" is the platform's usual failure; SageMaker has "rollback_failed", Vertex AI "never_ready", "exited", "quota", "stock_out", "partial" and "after"
 	When       string `json:"when"`     // of Exit: "before" (default) or "after" the effect
 }
 
