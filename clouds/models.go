@@ -204,6 +204,11 @@ func (r *modelRun) plan() (step, error) {
 	if old := r.surplus(newest); old != "" {
 		return r.deleteStep(old), nil
 	}
+	for i := range seen.Versions {
+		if v := &seen.Versions[i]; v.Phase == driver.Deleting && r.begun["delete version "+v.Version] {
+			return step{name: "wait for the deletion of version " + v.Version, wait: true}, nil
+		}
+	}
 	return step{done: true}, nil
 }
 

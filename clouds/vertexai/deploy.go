@@ -82,7 +82,7 @@ func (r *region) deploy(ctx context.Context, endpoint, version string, dm deploy
 	for attempt := range mostAttempts {
 		dm.ID = deploymentID(r.name, endpoint, dm.DisplayName, attempt)
 		err = r.start(ctx, "endpoints/"+endpoint, call{name: "endpoints.deployModel", doing: "deploy " + dm.Model + " to the endpoint " + endpoint, version: version, method: http.MethodPost,
-			path: r.endpoint(endpoint) + ":deployModel", in: map[string]any{"deployedModel": dm}}, &started{kind: deploying, id: dm.ID, deployment: dm})
+			path: r.endpoint(endpoint) + ":deployModel", in: map[string]any{"deployedModel": dm}}, started{kind: deploying, id: dm.ID, deployment: dm})
 		if !mlerr.Is(err, mlerr.AlreadyExists) {
 			return err
 		}
@@ -116,7 +116,7 @@ func (r *region) makeRoom(ctx context.Context, endpoint, name string, read *wire
 func (r *region) mutate(ctx context.Context, endpoint, version string, dm deployedModel, fields ...string) error {
 	in := map[string]any{"deployedModel": dm, "updateMask": mask(fields...).Get("updateMask")}
 	return r.start(ctx, "endpoints/"+endpoint, call{name: "endpoints.mutateDeployedModel", doing: "change deployment " + dm.ID + " of the endpoint " + endpoint, version: version,
-		method: http.MethodPost, path: r.endpoint(endpoint) + ":mutateDeployedModel", in: in}, &started{kind: mutating, id: dm.ID})
+		method: http.MethodPost, path: r.endpoint(endpoint) + ":mutateDeployedModel", in: in}, started{kind: mutating, id: dm.ID})
 }
 
 // SetScaling makes bounds and metrics what spec says. The live count is the

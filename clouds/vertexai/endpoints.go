@@ -40,7 +40,7 @@ func (d *vertex) CreateEndpoint(ctx context.Context, spec *driver.EndpointSpec) 
 		e.PrivateService = &privateService{Enable: true, Allowlist: []string{r.project}}
 	}
 	err := r.start(ctx, "endpoints/"+name, call{name: "endpoints.create", doing: "create the endpoint " + spec.Key.ID(), method: http.MethodPost,
-		path: r.in("endpoints"), query: url.Values{"endpointId": {name}}, in: e}, &started{kind: creating})
+		path: r.in("endpoints"), query: url.Values{"endpointId": {name}}, in: e}, started{kind: creating})
 	if !mlerr.Is(err, mlerr.AlreadyExists) {
 		return err
 	}
@@ -125,7 +125,7 @@ func (d *vertex) UpdateSettings(ctx context.Context, spec *driver.EndpointSpec, 
 		timeout = &clientConnection{} // back to the platform's default
 	}
 	return r.start(ctx, "endpoints/"+name, call{name: "endpoints.update", doing: "set the request timeout of " + spec.Key.ID(), method: http.MethodPost,
-		path: r.endpoint(name) + ":update", in: map[string]any{"endpoint": wireEndpoint{Name: r.endpoint(name), ClientConnection: timeout}}}, &started{kind: updating})
+		path: r.endpoint(name) + ":update", in: map[string]any{"endpoint": wireEndpoint{Name: r.endpoint(name), ClientConnection: timeout}}}, started{kind: updating})
 }
 
 // keepUsers leaves the user's labels as they are: SetLabels comes later.
@@ -209,7 +209,7 @@ func (d *vertex) DeleteEndpoint(ctx context.Context, seen *driver.EndpointState)
 	}
 	if len(read.DeployedModels) == 0 {
 		return gone(r.start(ctx, "endpoints/"+name, call{name: "endpoints.delete", doing: "delete the endpoint " + seen.Key.ID(), method: http.MethodDelete,
-			path: r.endpoint(name)}, &started{kind: deleting}))
+			path: r.endpoint(name)}, started{kind: deleting}))
 	}
 	if len(read.TrafficSplit) > 0 {
 		if err := r.patch(ctx, read, name, wireEndpoint{}, "traffic_split"); err != nil {
@@ -235,7 +235,7 @@ func (d *vertex) DeleteEndpoint(ctx context.Context, seen *driver.EndpointState)
 // Undeploy removes one deployment.
 func (d *vertex) Undeploy(ctx context.Context, key driver.Key, id string) error {
 	r := d.at(key.Location)
-	r.pending.drop("endpoints/"+key.Name, func(s *started) bool { return s.id == id && s.failure != nil })
+	r.pending.drop("endpoints/"+key.Name, func(s started) bool { return s.id == id && s.failure != nil })
 	return r.undeploy(ctx, key.Name, id)
 }
 
@@ -248,7 +248,7 @@ func (r *region) undeploy(ctx context.Context, name, id string) error {
 		return nil
 	}
 	return gone(r.start(ctx, "endpoints/"+name, call{name: "endpoints.undeployModel", doing: "remove deployment " + id + " of the endpoint " + name, method: http.MethodPost,
-		path: r.endpoint(name) + ":undeployModel", in: map[string]any{"deployedModelId": id}}, &started{kind: undeploying, id: id}))
+		path: r.endpoint(name) + ":undeployModel", in: map[string]any{"deployedModelId": id}}, started{kind: undeploying, id: id}))
 }
 
 // percentOf is a sampling rate in percent.

@@ -104,7 +104,7 @@ func (d *vertex) PublishVersion(ctx context.Context, spec *driver.ModelSpec, sta
 	}
 	err = r.start(ctx, "models/"+name, call{name: "models.upload", doing: "upload a version of " + spec.Key.ID(), method: http.MethodPost,
 		path: r.in("models:upload"), in: body},
-		&started{kind: uploading, version: driver.Version{Version: strconv.Itoa(last + 1), Owned: true, Hash: spec.VersionHash(), Artifact: spec.Artifact,
+		started{kind: uploading, version: driver.Version{Version: strconv.Itoa(last + 1), Owned: true, Hash: spec.VersionHash(), Artifact: spec.Artifact,
 			Serving: spec.Serving, Approval: driver.Pending, Phase: driver.Changing}})
 	if mlerr.Is(err, mlerr.AlreadyExists) { // by a run that was cut off, and not listed yet
 		return mlerr.Wrap(err, mlerr.Busy, "the model %s is coming into being", spec.Key.ID())
@@ -215,7 +215,7 @@ func (d *vertex) UpdateVersion(ctx context.Context, spec *driver.ModelSpec, seen
 // DeleteVersion removes a version, and with the last one the name.
 func (d *vertex) DeleteVersion(ctx context.Context, ref driver.VersionRef) error {
 	r, name := d.at(ref.Key.Location), ref.Key.Name
-	r.pending.drop("models/"+name, func(s *started) bool { return s.kind == uploading && s.failure != nil })
+	r.pending.drop("models/"+name, func(s started) bool { return s.kind == uploading && s.failure != nil })
 	versions, err := r.versions(ctx, name)
 	if err != nil {
 		return gone(err)
@@ -245,7 +245,7 @@ func (d *vertex) DeleteVersion(ctx context.Context, ref driver.VersionRef) error
 // remove starts a deletion. A refusal because of deployments that are gone already
 // passes: the registry learns of that later.
 func (r *region) remove(ctx context.Context, c call, key driver.Key, version string) error {
-	err := r.start(ctx, "models/"+key.Name, c, &started{kind: deleting, id: version})
+	err := r.start(ctx, "models/"+key.Name, c, started{kind: deleting, id: version})
 	if mlerr.Is(err, mlerr.InUse) {
 		err = mlerr.Wrap(err, mlerr.Busy, "the registry has not seen yet that nothing serves %s", key.ID())
 	}

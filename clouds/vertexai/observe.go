@@ -68,7 +68,7 @@ func unborn(r *region, key driver.Key, c *started) *driver.EndpointState {
 }
 
 // observed translates an endpoint, with what is not in it.
-func (r *region) observed(ctx context.Context, key driver.Key, e *wireEndpoint, running []*started, known *driver.EndpointState) (*driver.EndpointState, error) {
+func (r *region) observed(ctx context.Context, key driver.Key, e *wireEndpoint, running []started, known *driver.EndpointState) (*driver.EndpointState, error) {
 	if err := r.d.proven(key, e.Name); err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (r *region) learnIdle(ctx context.Context, name string, e *wireEndpoint) er
 
 // overlay adds what operations of this process tell: of an endpoint that changes,
 // and why a deployment that is gone has failed.
-func (r *region) overlay(s *driver.EndpointState, running []*started) {
+func (r *region) overlay(s *driver.EndpointState, running []started) {
 	subject := "endpoints/" + s.Key.Name
 	at := func(id string) *driver.DeploymentState {
 		for i := range s.Deployments {
@@ -124,7 +124,8 @@ func (r *region) overlay(s *driver.EndpointState, running []*started) {
 		}
 		return nil
 	}
-	for _, o := range running {
+	for i := range running {
+		o := &running[i]
 		d := at(o.id)
 		switch failed := o.failure != nil; {
 		case o.kind == deploying:

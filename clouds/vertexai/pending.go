@@ -41,37 +41,39 @@ type started struct {
 // failed is then not known.
 type pending struct {
 	mu sync.Mutex
-	of map[string][]*started
+	of map[string][]started
 }
 
-func (p *pending) add(subject string, s *started) {
+// add remembers an operation, in the place of one of the same kind on the same thing.
+func (p *pending) add(subject string, s started) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.of == nil {
-		p.of = map[string][]*started{}
+		p.of = map[string][]started{}
 	}
-	p.of[subject] = append(slices.DeleteFunc(p.of[subject], func(o *started) bool { return o.kind == s.kind && o.id == s.id }), s)
+	p.of[subject] = append(slices.DeleteFunc(p.of[subject], func(o started) bool { return o.kind == s.kind && o.id == s.id }), s)
 }
 
-func (p *pending) list(subject string) []*started {
+func (p *pending) list(subject string) []started {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.of[subject])
 }
 
-func (p *pending) drop(subject string, drop func(*started) bool) {
+func (p *pending) drop(subject string, drop func(started) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.of[subject] = slices.DeleteFunc(p.of[subject], drop)
-	if len(p.of[subject]) == 0 {
+	if rest := slices.DeleteFunc(p.of[subject], drop); len(rest) > 0 {
+		p.of[subject] = rest
+	} else {
 		delete(p.of, subject)
 	}
 }
 
 // running asks for the operations on a subject. Those that have ended well are
 // forgotten; what they have made is seen from now on.
-func (r *region) running(ctx context.Context, subject string) ([]*started, error) {
-	var all []*started
+func (r *region) running(ctx context.Context, subject string) ([]started, error) {
+	var all []started
 	for _, s := range r.pending.list(subject) {
 		if s.failure == nil {
 			var op operation
@@ -79,12 +81,12 @@ func (r *region) running(ctx context.Context, subject string) ([]*started, error
 			if err != nil && !mlerr.Is(err, mlerr.NotFound) {
 				return nil, err
 			}
-			if op.Done {
-				s.failure = op.Error
-			}
 			if err != nil || (op.Done && op.Error == nil) { // operations expire
-				r.pending.drop(subject, func(o *started) bool { return o == s })
+				r.pending.drop(subject, func(o started) bool { return o.name == s.name })
 				continue
+			}
+			if s.failure = op.Error; op.Done {
+				r.pending.add(subject, s)
 			}
 		}
 		all = append(all, s)
@@ -94,11 +96,11 @@ func (r *region) running(ctx context.Context, subject string) ([]*started, error
 
 // told forgets operations that have failed, once their reason was handed on.
 func (r *region) told(subject string, kinds ...string) {
-	r.pending.drop(subject, func(s *started) bool { return s.failure != nil && slices.Contains(kinds, s.kind) })
+	r.pending.drop(subject, func(s started) bool { return s.failure != nil && slices.Contains(kinds, s.kind) })
 }
 
 // start makes a call that begins a long-running operation, and remembers it.
-func (r *region) start(ctx context.Context, subject string, c call, s *started) error {
+func (r *region) start(ctx context.Context, subject string, c call, s started) error {
 	var op operation
 	c.out, c.submits = &op, true
 	if err := r.do(ctx, c); err != nil {
@@ -111,10 +113,10 @@ func (r *region) start(ctx context.Context, subject string, c call, s *started) 
 	return nil
 }
 
-func find(all []*started, kind, id string) *started {
-	for _, s := range all {
-		if s.kind == kind && s.id == id {
-			return s
+func find(all []started, kind, id string) *started {
+	for i := range all {
+		if all[i].kind == kind && all[i].id == id {
+			return &all[i]
 		}
 	}
 	return nil
