@@ -11,6 +11,7 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/sagemaker"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/vertexai"
 )
 
 //go:embed page.html
@@ -30,6 +31,11 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	vertex, err := s.vertex.service.Overview(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	calls, err := s.Calls()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -41,7 +47,8 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 	_ = pageTemplate.Execute(w, struct {
 		Dir        string
 		SageMaker  *sagemaker.Overview
+		VertexAI   *vertexai.Overview
 		Kubernetes *kubernetes.Overview
 		Calls      []Call
-	}{s.dir, overview, cluster, calls[:min(40, len(calls))]})
+	}{s.dir, overview, vertex, cluster, calls[:min(40, len(calls))]})
 }
