@@ -67,7 +67,7 @@ type Models interface {
 
 	// ArtifactDigest returns the hex SHA-256 identity of the bytes at uri, which
 	// is guaranteed to be of a scheme in Features.ArtifactSchemes (local paths
-	// included), and of none in Features.UnreadSchemes. Absent bytes are NotFound
+	// included), and of none in Features.UnreadSchemes, and no version_id. Absent bytes are NotFound
 	// with the path "artifact.uri".
 	ArtifactDigest(ctx context.Context, uri string) (string, error)
 
@@ -92,8 +92,16 @@ type Models interface {
 	// StageArtifact brings the bytes to where, and into the shape in which, the
 	// platform reads them, and returns their address. Bytes that are already
 	// there are not sent again. Bytes that are not spec.Artifact.Digest are
-	// InvalidArgument with the path "artifact.uri".
+	// InvalidArgument with the path "artifact.uri". The bytes are those at
+	// spec.Artifact.URI or, where spec.Original is set, those that it opens.
 	StageArtifact(ctx context.Context, spec *ModelSpec) (uri string, err error)
+
+	// OpenArtifact offers the bytes of a version for a model elsewhere. v is the
+	// version as observed. It reads no more than it takes to know that the bytes are
+	// there and can be read, and changes nothing. Bytes that this process cannot
+	// read, or a version without any, are Unsupported, and bytes that are gone
+	// NotFound, with the path "artifact.uri".
+	OpenArtifact(ctx context.Context, ref VersionRef, v *Version) (Original, error)
 
 	// PublishVersion makes the next immutable version from staged bytes.
 	// newest is the highest version number seen before, "" for none: published

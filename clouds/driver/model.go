@@ -4,6 +4,7 @@
 package driver
 
 import (
+	"context"
 	"strings"
 	"time"
 )
@@ -50,6 +51,10 @@ type ModelSpec struct {
 	EncryptionKey  string            `json:"encryption_key,omitempty"`
 	AzureML        *AzureMLModel     `json:"azure_ml,omitempty"`
 	Unknown        Unknown           `json:"-"`
+
+	// Original opens the bytes when Artifact.URI is a version_id; nil for any other
+	// address, and in a plan. The core sets it.
+	Original func(context.Context) (Original, error) `json:"-"`
 }
 
 // Artifact is the model file as the user names it, and its identity.

@@ -52,13 +52,16 @@ func (d *kubernetes) checkArtifact(spec *driver.ModelSpec) error {
 	if err != nil {
 		return nil //nolint:nilerr // checkServing reports it
 	}
-	staged := d.cfg.StagingURI != "" && slices.Contains([]string{artifact.SchemeFile, artifact.SchemeS3}, at.Scheme)
+	staged := d.cfg.StagingURI != "" && slices.Contains([]string{artifact.SchemeFile, artifact.SchemeS3, artifact.SchemeVersion}, at.Scheme)
 	switch {
 	case staged:
 		return nil
 	case at.Scheme == artifact.SchemeFile:
 		return mlerr.New(mlerr.InvalidArgument, "pods cannot read the local path %s", spec.Artifact.URI).At("artifact.uri").
 			WithHint("Set the provider's kubernetes.staging_uri to an s3://, oci:// or pvc:// address: the artifact is then copied there")
+	case at.Scheme == artifact.SchemeVersion:
+		return mlerr.New(mlerr.InvalidArgument, "there is no place to copy the artifact of %s to", spec.Artifact.URI).At("artifact.uri").
+			WithHint("Set the provider's kubernetes.staging_uri to an s3://, oci:// or pvc:// address")
 	case at.Scheme != artifact.SchemeOCI && single(at):
 		name := path.Base(at.Key)
 		if at.Scheme == artifact.SchemeHTTPS {
@@ -111,6 +114,19 @@ func (d *kubernetes) ArtifactDigest(ctx context.Context, uri string) (string, er
 
 func (c *Config) s3() artifact.S3Config {
 	return artifact.S3Config{Region: c.S3.Region, EndpointURL: c.S3.EndpointURL, AccessKey: c.S3.AccessKey.Reveal(), SecretKey: c.S3.SecretKey, Isolated: c.Isolated}
+}
+
+// original is the artifact that is to be staged: what another platform offers, or
+// what is at an address.
+func (d *kubernetes) original(ctx context.Context, spec *driver.ModelSpec, at artifact.Location) (artifact.Source, error) {
+	if spec.Original == nil {
+		return d.source(ctx, at)
+	}
+	offered, err := spec.Original(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return artifact.From(spec.Artifact.URI, offered), nil
 }
 
 func (d *kubernetes) source(ctx context.Context, at artifact.Location) (artifact.Source, error) {
@@ -175,7 +191,7 @@ func (d *kubernetes) stage(ctx context.Context, spec *driver.ModelSpec) (uri str
 	if slices.Contains(unreadSchemes(), at.Scheme) {
 		return spec.Artifact.URI, nil, nil
 	}
-	src, err := d.source(ctx, at)
+	src, err := d.original(ctx, spec, at)
 	if err != nil {
 		return "", nil, err
 	}
@@ -248,4 +264,24 @@ func (d *kubernetes) inPlace(ctx context.Context, spec *driver.ModelSpec, q arti
 			At("artifact.uri").WithHint("Set the provider's kubernetes.staging_uri: the artifact is then arranged and copied there")
 	}
 	return spec.Artifact.URI, files, nil
+}
+
+// OpenArtifact offers what the version's pods load, where this process can read it
+// too: not what is on a volume, or what only pods have fetched.
+func (d *kubernetes) OpenArtifact(ctx context.Context, ref driver.VersionRef, v *driver.Version) (driver.Original, error) {
+	at, err := artifact.Parse(v.Artifact.URI)
+	if err != nil {
+		return nil, artifact.Unoffered(ref.String(), "it has no artifact")
+	}
+	switch at.Scheme {
+	case artifact.SchemeOCI:
+		return d.images.Unstage(ctx, at, v.Artifact.Digest, ref.String())
+	case artifact.SchemeS3:
+		store, err := d.cfg.s3().Open(ctx, at.Bucket)
+		if err != nil {
+			return nil, err
+		}
+		return artifact.Unstage(ctx, store, at, v.Artifact.Digest, ref.String())
+	}
+	return nil, artifact.Unoffered(ref.String(), "only pods can read "+at.String())
 }

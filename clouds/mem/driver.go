@@ -9,9 +9,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"sort"
 	"strconv"
+	"strings"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
@@ -165,13 +167,57 @@ func newModel(spec *driver.ModelSpec) *model {
 		Marks: driver.Marks{Owned: true, Incomplete: true}, EncryptionKey: spec.EncryptionKey}}
 }
 
-// StageArtifact has nothing to copy.
+// StageArtifact has nothing to copy. Of what another platform offers it reads the
+// digest, which is all that there is of it.
 func (d *Driver) StageArtifact(ctx context.Context, spec *driver.ModelSpec) (string, error) {
-	digest, err := d.ArtifactDigest(ctx, spec.Artifact.URI)
+	var digest string
+	var err error
+	if spec.Original == nil {
+		digest, err = d.ArtifactDigest(ctx, spec.Artifact.URI)
+	} else if offered, refused := spec.Original(ctx); refused == nil {
+		digest, err = digestOf(ctx, offered)
+	} else {
+		err = refused
+	}
 	if err == nil && digest != spec.Artifact.Digest {
 		err = mlerr.New(mlerr.InvalidArgument, "the bytes at %s changed since the plan", spec.Artifact.URI).At("artifact.uri")
 	}
 	return "mem://staged/" + spec.Artifact.Digest, err
+}
+
+// digestOf reads what an original of this package holds.
+func digestOf(ctx context.Context, o driver.Original) (digest string, err error) {
+	var open func(context.Context) (io.ReadCloser, error)
+	if _, err := o.Files(ctx, func(_ string, _ int64, opener func(context.Context) (io.ReadCloser, error)) { open = opener }); err != nil {
+		return "", err
+	}
+	r, err := open(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close() //nolint:errcheck // only read
+	text, err := io.ReadAll(r)
+	return string(text), err
+}
+
+// original is an artifact of one file that holds its digest.
+type original string
+
+func (o original) Files(_ context.Context, give func(path string, size int64, open func(context.Context) (io.ReadCloser, error))) (bool, error) {
+	give("artifact", int64(len(o)), func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(string(o))), nil })
+	return true, nil
+}
+
+// OpenArtifact offers the artifact of a version that was published.
+func (d *Driver) OpenArtifact(_ context.Context, ref driver.VersionRef, v *driver.Version) (offered driver.Original, err error) {
+	err = d.call("GetStaged", func() error {
+		if v.Artifact.URI == "" {
+			return mlerr.New(mlerr.Unsupported, "version %s has no artifact", ref).At("artifact.uri").WithHint("Give the artifact itself")
+		}
+		offered = original(v.Artifact.Digest)
+		return nil
+	})
+	return offered, err
 }
 
 // PublishVersion makes the next version unless the one after newest is there.

@@ -70,7 +70,7 @@ func (d *sagemaker) stagedDigest(ctx context.Context, uri string) (digest string
 // StageArtifact copies the bytes to the staging address, arranged as the runtime
 // wants them. Without one, an archive that is in S3 is served where it is.
 func (d *sagemaker) StageArtifact(ctx context.Context, spec *driver.ModelSpec) (string, error) {
-	src, err := d.source(ctx, spec.Artifact.URI)
+	src, err := d.original(ctx, spec)
 	if err != nil {
 		return "", err
 	}
@@ -109,6 +109,19 @@ func verify(ctx context.Context, src artifact.Source, want string) error {
 		WithHint("The artifact changed since the plan: plan again")
 }
 
+// original is the artifact that is to be staged: what another platform offers, or
+// what is at an address.
+func (d *sagemaker) original(ctx context.Context, spec *driver.ModelSpec) (artifact.Source, error) {
+	if spec.Original == nil {
+		return d.source(ctx, spec.Artifact.URI)
+	}
+	offered, err := spec.Original(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return artifact.From(spec.Artifact.URI, offered), nil
+}
+
 func (d *sagemaker) source(ctx context.Context, uri string) (artifact.Source, error) {
 	at, err := artifact.Parse(uri)
 	if err != nil {
@@ -135,4 +148,18 @@ func (d *sagemaker) store(ctx context.Context, bucket string) (*artifact.S3, err
 		return nil, err
 	}
 	return artifact.S3At(ctx, r.clients.config, d.cfg.EndpointURL, bucket)
+}
+
+// OpenArtifact offers what the version's container loads. A container without a
+// model in S3 brings it along, or takes it from elsewhere.
+func (d *sagemaker) OpenArtifact(ctx context.Context, ref driver.VersionRef, v *driver.Version) (driver.Original, error) {
+	at, err := artifact.Parse(v.Artifact.URI)
+	if err != nil || at.Scheme != schemeS3 {
+		return nil, artifact.Unoffered(ref.String(), "its container has no model in S3")
+	}
+	store, err := d.store(ctx, at.Bucket)
+	if err != nil {
+		return nil, err
+	}
+	return artifact.Unstage(ctx, store, at, v.Artifact.Digest, ref.String())
 }

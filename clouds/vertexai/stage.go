@@ -24,6 +24,19 @@ func (d *vertex) store(ctx context.Context) (*artifact.GCS, error) {
 	return artifact.GCSConfig{HTTPClient: client, EndpointURL: d.cfg.StorageEndpointURL}.Open(ctx)
 }
 
+// original is the artifact that is to be staged: what another platform offers, or
+// what is at an address.
+func (d *vertex) original(ctx context.Context, spec *driver.ModelSpec, at artifact.Location) (artifact.Source, error) {
+	if spec.Original == nil {
+		return d.source(ctx, at)
+	}
+	offered, err := spec.Original(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return artifact.From(spec.Artifact.URI, offered), nil
+}
+
 func (d *vertex) source(ctx context.Context, at artifact.Location) (artifact.Source, error) {
 	if at.Scheme == artifact.SchemeFile {
 		return artifact.Local(at.Path), nil
@@ -70,7 +83,7 @@ func (d *vertex) StageArtifact(ctx context.Context, spec *driver.ModelSpec) (str
 	if err != nil {
 		return "", mlerr.New(mlerr.InvalidArgument, "the provider's vertex_ai.staging_uri cannot be used").Because(err)
 	}
-	src, err := d.source(ctx, at)
+	src, err := d.original(ctx, spec, at)
 	if err != nil {
 		return "", err
 	}

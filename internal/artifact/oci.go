@@ -110,6 +110,49 @@ func (r *Registry) Stage(ctx context.Context, v *Verified) (string, error) {
 	return r.staged(ctx, tag, q.Digest)
 }
 
+// Unstage offers what was put into an image, if it is there.
+func (r *Registry) Unstage(ctx context.Context, at Location, digest, version string) (*Staged, error) {
+	ref, err := reference(at)
+	if err != nil {
+		return nil, err
+	}
+	image, err := remote.Image(ref, r.options(ctx)...)
+	if err != nil {
+		return nil, registryError(err, "looking for "+at.String())
+	}
+	manifest, err := image.Manifest()
+	if err != nil {
+		return nil, registryError(err, "reading "+at.String())
+	}
+	layers, err := image.Layers()
+	if err != nil {
+		return nil, registryError(err, "reading "+at.String())
+	}
+	if manifest.Annotations[digestAnnotation] != digest || len(layers) != 1 {
+		return nil, Unoffered(version, at.String()+" is an image that was not made of an artifact")
+	}
+	return &Staged{files: &archive{from: &layer{at, layers[0]}, below: modelsDirectory}, digest: digest, gone: notAnyMore(at, version)}, nil
+}
+
+// layer is the tar archive that a layer of an image is.
+type layer struct {
+	at    Location
+	layer v1.Layer
+}
+
+func (l *layer) String() string { return l.at.String() }
+func (l *layer) Single() bool   { return true }
+
+func (l *layer) Entries(context.Context) ([]Entry, error) {
+	return []Entry{{Path: "layer.tar", Open: func(context.Context) (io.ReadCloser, error) {
+		r, err := l.layer.Uncompressed()
+		if err != nil {
+			return nil, registryError(err, "reading "+l.at.String())
+		}
+		return r, nil
+	}}}, nil
+}
+
 // bare is an image without layers that says which artifact it is for.
 func bare(digest string) (v1.Image, error) {
 	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{OS: "linux", Architecture: "amd64", RootFS: v1.RootFS{Type: "layers"}})

@@ -34,6 +34,9 @@ type Entry struct {
 	// digest is the hex SHA-256 of the bytes where it is known without
 	// reading them.
 	digest string
+
+	// original is the path before the files were arranged.
+	original string
 }
 
 // Source is an artifact somewhere: one file or a tree.

@@ -23,12 +23,14 @@ const (
 	SchemeHTTPS = "https" // a file on the web, or in Azure Blob storage
 	SchemeOCI   = "oci"   // an image in an OCI registry
 	SchemeClaim = "pvc"   // a Kubernetes persistent volume claim
+
+	SchemeVersion = "version" // the version_id of an ml_model, which has no scheme
 )
 
 // Location is where an artifact is.
 type Location struct {
 	Scheme string
-	Path   string // the local path, the image reference, or the whole web address
+	Path   string // the local path, the image reference, the whole web address, or the version_id
 	Bucket string // of an object store; or the name of the claim
 	Key    string // of an object store or claim; a trailing slash makes it a prefix
 }
@@ -60,7 +62,7 @@ func Parse(uri string) (Location, error) {
 	case strings.ContainsRune(uri, 0):
 		return refuse(mlerr.InvalidArgument, anAddress, "artifact.uri contains a NUL character")
 	case IsVersionID(uri):
-		return refuse(mlerr.Unsupported, "Give the file that was registered there", "copying the model version %s from another platform is not supported by this release", uri)
+		return Location{Scheme: SchemeVersion, Path: uri}, nil
 	}
 	if forced, _, found := strings.Cut(uri, "::"); found && !strings.ContainsAny(forced, "/.") {
 		return refuse(mlerr.Unsupported, anAddress, "%s:: addresses are not supported by this release", forced)
@@ -97,12 +99,12 @@ func Parse(uri string) (Location, error) {
 	return refuse(mlerr.Unsupported, anAddress, "%s:// addresses are not supported by this release", scheme)
 }
 
-const anAddress = "Give a local path or an s3:// address"
+const anAddress = "Give a local path, an address such as s3://bucket/key, or the version_id of an ml_model"
 
 // String is the address.
 func (l Location) String() string {
 	switch l.Scheme {
-	case SchemeFile, SchemeHTTPS:
+	case SchemeFile, SchemeHTTPS, SchemeVersion:
 		return l.Path
 	case SchemeOCI:
 		return "oci://" + l.Path

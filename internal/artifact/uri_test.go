@@ -46,7 +46,7 @@ func TestParse(t *testing.T) {
 		{"a hub", "hf://org/repo@main", artifact.Location{}, mlerr.Unsupported},
 		{"a registry", "models:/fraud/3", artifact.Location{}, mlerr.Unsupported},
 		{"a repository", "git::https://example.com/x.git//model?ref=v1", artifact.Location{}, mlerr.Unsupported},
-		{"a version of another platform", "vertex_ai/project/europe-west4/fraud@3", artifact.Location{}, mlerr.Unsupported},
+		{"a version of another platform", "vertex_ai/project/europe-west4/fraud@3", artifact.Location{Scheme: "version", Path: "vertex_ai/project/europe-west4/fraud@3"}, 0},
 		{"an unknown scheme", "ftp://host/a", artifact.Location{}, mlerr.Unsupported},
 	} {
 		got, err := artifact.Parse(c.uri)
@@ -80,7 +80,7 @@ func FuzzParse(f *testing.F) {
 			if l.Path == "" || strings.ContainsRune(l.Path, 0) {
 				t.Errorf("%q is the path %q", uri, l.Path)
 			}
-		case "s3", "gs", "pvc", "oci", "https":
+		case "s3", "gs", "pvc", "oci", "https", "version":
 			again, err := artifact.Parse(l.String())
 			if err != nil || again != l {
 				t.Errorf("%q is %+v, and again %+v, %v", uri, l, again, err)

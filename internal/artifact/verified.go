@@ -15,6 +15,7 @@ import (
 type Verified struct {
 	request *Request
 	entries []Entry
+	single  bool // the artifact is one file
 }
 
 // File is one file as it is staged, with the hex SHA-256 of its bytes.
@@ -26,7 +27,7 @@ type File struct{ Path, SHA256 string }
 func (q *Request) Verify(ctx context.Context) (*Verified, error) {
 	if q.address() == q.Source.String() {
 		entries, err := q.Source.Entries(ctx)
-		return &Verified{q, entries}, err
+		return &Verified{q, entries, q.Source.Single()}, err
 	}
 	sums, err := q.open(ctx)
 	if err != nil {
@@ -44,10 +45,10 @@ func (q *Request) Verify(ctx context.Context) (*Verified, error) {
 		return nil, err
 	}
 	for i := range sums.hashed {
-		sums.hashed[i].digest = sums.sums[i]
+		sums.hashed[i].digest, sums.hashed[i].original = sums.sums[i], sums.hashed[i].Path
 	}
 	arranged, err := Arrange(q.Directory, q.Name, sums.single, sums.hashed)
-	return &Verified{q, arranged}, err
+	return &Verified{q, arranged, sums.single}, err
 }
 
 // Files are the files, sorted by path.
@@ -102,5 +103,9 @@ func (v *Verified) Tree(ctx context.Context, store Store) (string, error) {
 			return "", err
 		}
 	}
-	return at.String(), put(ctx, store, done, digest, strings.NewReader(""))
+	record, err := arrangedAs(v.single, v.entries)
+	if err != nil {
+		return "", err
+	}
+	return at.String(), put(ctx, store, done, digest, strings.NewReader(record))
 }
