@@ -138,7 +138,10 @@ func Mutations(calls []string) []string {
 	var all []string
 	for _, name := range calls {
 		_, operation, _ := strings.Cut(name, ".")
-		reads := []string{"Describe", "List", "Get", "Head", "Invoke", "get ", "list ", "watch ", "proxy ", "request ", "dry-run "}
+		if at := strings.LastIndexByte(operation, '.'); at >= 0 { // "endpoints.get", as Google's are called
+			operation = strings.ToUpper(operation[at+1:at+2]) + operation[at+2:]
+		}
+		reads := []string{"RawPredict", "Describe", "List", "Get", "Head", "Invoke", "get ", "list ", "watch ", "proxy ", "request ", "dry-run "}
 		if !slices.ContainsFunc(reads, func(verb string) bool { return strings.HasPrefix(operation, verb) }) {
 			all = append(all, name)
 		}

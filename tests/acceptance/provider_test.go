@@ -26,7 +26,7 @@ import (
 func TestPlatformsToCome(t *testing.T) {
 	t.Parallel()
 	r := acctest.NewRehearsal(t)
-	for _, platform := range []string{"vertex_ai", "azure_ml"} {
+	for _, platform := range []string{"azure_ml"} {
 		for name, config := range map[string]string{"model": model(acctest.Model(t, "one")), "endpoint": strings.Replace(endpoint(large), "ml_model.fraud.version_id", `"x/y@1"`, 1)} {
 			t.Run(platform+" "+name, func(t *testing.T) {
 				t.Parallel()
