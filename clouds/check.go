@@ -63,7 +63,8 @@ func modelUses(s *driver.ModelSpec) []driver.Use {
 
 // instead is what to do about an artifact at an address that a platform cannot read.
 var instead = map[string]string{
-	"gs": "Copy the artifact to a local path or to s3:// first", "azureml": "Download the artifact to a local path first",
+	"s3": "Copy the artifact to a local path first, or register it on a platform that reads it and give that version_id",
+	"gs": "Copy the artifact to a local path or to s3:// first, or register it on vertex_ai and give that version_id", "azureml": "Download the artifact to a local path first",
 	"https": "Download the artifact to a local path first", "oci": "Pull the artifact to a local path first",
 	"pvc": "Copy the artifact to a local path or to s3:// first", "hf": "Download the model to a local directory first",
 	"models": "Download the model version to a local directory first", "git": "Check the repository out and give the path",
@@ -76,6 +77,9 @@ func (c *Cloud) checkScheme(spec *driver.ModelSpec) error {
 	if spec.Unknown.At("artifact.uri") || uri == "" || c.Reads(uri) {
 		return nil
 	}
+	if _, moving, err := Moving(uri); moving {
+		return err
+	}
 	return mlerr.New(mlerr.Unsupported, "%s addresses are not supported on %s by this release", scheme(uri), c.Features().Platform).At("artifact.uri").
 		WithHint("%s", cmp.Or(instead[scheme(uri)], "Give a local path or an s3:// address"))
 }
@@ -86,8 +90,12 @@ func (c *Cloud) Reads(uri string) bool {
 	return slices.Contains(f.ArtifactSchemes, name) || slices.Contains(f.UnreadSchemes, name)
 }
 
-// scheme is the scheme of an artifact's address; "file" for a local path.
+// scheme is the scheme of an artifact's address; "file" for a local path, "version"
+// for a version_id.
 func scheme(uri string) string {
+	if likeVersion.MatchString(uri) {
+		return schemeVersion
+	}
 	if name, _, ok := strings.Cut(uri, ":"); ok && strings.ContainsAny(uri, "/") && len(name) > 1 && !strings.ContainsAny(name, "/.") {
 		return strings.ToLower(name)
 	}

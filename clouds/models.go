@@ -65,7 +65,9 @@ func (c *Cloud) Publishes(spec *driver.ModelSpec, known *driver.ModelState) bool
 	if known == nil {
 		return true
 	}
-	if u := spec.Unknown; u.In("artifact") || u.In("serving") || u.In("encryption") {
+	u := spec.Unknown
+	told := spec.Artifact.Digest != "" // then it is all one where the bytes are
+	if u.At("artifact.format") || u.At("artifact.sha256") || u.At("artifact.uri") && !told || u.In("serving") || u.In("encryption") {
 		return true
 	}
 	newest := known.Newest()

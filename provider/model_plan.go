@@ -58,22 +58,26 @@ func (r *modelResource) prepare(ctx context.Context, p *modelPlan) (err error) {
 	}
 	var all mlerr.List
 	all.Add(p.cloud.CheckModel(p.spec))
-	all.Add(p.digest(ctx))
+	all.Add(p.digest(ctx, r.platforms))
 	return all.Err()
 }
 
 // digest identifies the bytes that are to be published. Those of the current
-// version need not be at hand when the configuration names their digest.
-func (p *modelPlan) digest(ctx context.Context) error {
+// version need not be at hand when the configuration names their digest, or still
+// names the version that they came from.
+func (p *modelPlan) digest(ctx context.Context, all *platforms) error {
 	a, unknown := &p.spec.Artifact, p.spec.Unknown
 	wanted := a.Digest
-	if unknown.Has("artifact.uri") || unknown.Has("artifact") || a.URI == "" || !p.cloud.Reads(a.URI) {
+	if unknown.Has("artifact.uri") || unknown.Has("artifact") || a.URI == "" || !all.finds(p.cloud, a.URI) {
 		if wanted == "" {
 			unknown["artifact.sha256"] = true
 		}
 		return nil
 	}
-	found, err := p.cloud.ArtifactDigest(ctx, a.URI, wanted)
+	found, err := all.artifactDigest(ctx, p.cloud, a.URI, wanted)
+	if wanted == "" && mlerr.Is(err, mlerr.NotFound) && p.moved(a.URI) {
+		found, err = p.current(), nil // gone there since
+	}
 	switch {
 	case mlerr.PathOf(err) == "artifact.sha256" && unknown.Has("artifact.sha256"):
 		return nil // it will be told
@@ -88,6 +92,15 @@ func (p *modelPlan) digest(ctx context.Context) error {
 	a.Digest = found
 	delete(unknown, "artifact.sha256")
 	return nil
+}
+
+// moved reports whether the current version was made from the version at that
+// address.
+func (p *modelPlan) moved(uri string) bool {
+	was, _ := p.prior["artifact"].(types.Object)
+	before, _ := was.Attributes()["uri"].(types.String)
+	_, moving, _ := clouds.Moving(uri)
+	return moving && before.ValueString() == uri && p.current() != ""
 }
 
 func (p *modelPlan) current() string {

@@ -87,8 +87,9 @@ func (r *modelResource) apply(ctx context.Context, plan types.Object, how clouds
 	spec.Key = key
 	err = cloud.CheckModel(spec)
 	if err == nil && spec.Artifact.Digest == "" { // not known when it was planned
-		spec.Artifact.Digest, err = cloud.ArtifactDigest(ctx, spec.Artifact.URI, "")
+		spec.Artifact.Digest, err = r.platforms.artifactDigest(ctx, cloud, spec.Artifact.URI, "")
 	}
+	spec.Original = r.platforms.original(spec.Artifact.URI)
 	if report(diags, doing, err) {
 		return nil, false
 	}

@@ -24,7 +24,7 @@ func modelSchema() schema.Schema {
 			"name": fixed(required(str("Name in the platform's registry. Changing it makes a new model."))),
 			"artifact": schema.SingleNestedAttribute{Required: true, MarkdownDescription: "The model file. Its identity is its digest: the same bytes at a new address are no change, new bytes at the same address are.",
 				Attributes: attributes{
-					"uri":    required(str("Local path of a file or directory, or an address that the platform reads, such as `s3://bucket/key`. What the platform cannot read where it is, or wants in another shape, is copied once to the provider's `staging_uri`.")),
+					"uri":    required(str("Local path of a file or directory, an address that the platform reads, such as `s3://bucket/key` or `gs://bucket/key`, or the `version_id` of an `ml_model` on this or another platform, whose artifact is then [moved](../guides/moving.md). What the platform cannot read where it is, or wants in another shape, is copied once to the provider's `staging_uri`.")),
 					"format": required(oneOf("What the file is. Implies the serving runtime.", runtimes.Formats())),
 					"sha256": defaulted(str("Digest of the bytes; other bytes are refused. Default: computed when planning.", isSHA256)),
 				}},

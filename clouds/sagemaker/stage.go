@@ -112,14 +112,10 @@ func verify(ctx context.Context, src artifact.Source, want string) error {
 // original is the artifact that is to be staged: what another platform offers, or
 // what is at an address.
 func (d *sagemaker) original(ctx context.Context, spec *driver.ModelSpec) (artifact.Source, error) {
-	if spec.Original == nil {
-		return d.source(ctx, spec.Artifact.URI)
+	if spec.Original != nil {
+		return artifact.From(spec.Artifact.URI, spec.Original), nil
 	}
-	offered, err := spec.Original(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return artifact.From(spec.Artifact.URI, offered), nil
+	return d.source(ctx, spec.Artifact.URI)
 }
 
 func (d *sagemaker) source(ctx context.Context, uri string) (artifact.Source, error) {

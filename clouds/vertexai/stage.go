@@ -27,14 +27,10 @@ func (d *vertex) store(ctx context.Context) (*artifact.GCS, error) {
 // original is the artifact that is to be staged: what another platform offers, or
 // what is at an address.
 func (d *vertex) original(ctx context.Context, spec *driver.ModelSpec, at artifact.Location) (artifact.Source, error) {
-	if spec.Original == nil {
-		return d.source(ctx, at)
+	if spec.Original != nil {
+		return artifact.From(spec.Artifact.URI, spec.Original), nil
 	}
-	offered, err := spec.Original(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return artifact.From(spec.Artifact.URI, offered), nil
+	return d.source(ctx, at)
 }
 
 func (d *vertex) source(ctx context.Context, at artifact.Location) (artifact.Source, error) {

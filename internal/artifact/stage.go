@@ -60,11 +60,7 @@ func Stage(ctx context.Context, store Store, q Request) (string, error) {
 		}
 		return verified.Tree(ctx, store)
 	}
-	sums, err := q.open(ctx)
-	if err != nil {
-		return "", err
-	}
-	return q.stageArchive(ctx, store, sums)
+	return q.stageArchive(ctx, store)
 }
 
 // open lists the source's files, to be checked while they are read.
@@ -99,11 +95,15 @@ func (q *Request) address() string {
 
 const archiveName = "model.tar.gz"
 
-func (q *Request) stageArchive(ctx context.Context, store Store, sums *checker) (string, error) {
+func (q *Request) stageArchive(ctx context.Context, store Store) (string, error) {
 	at := q.place("archive")
 	at.Key += archiveName
 	if there, err := present(ctx, store, at, q.Digest); there || err != nil {
 		return at.String(), err
+	}
+	sums, err := q.open(ctx)
+	if err != nil {
+		return "", err
 	}
 	hashed := sums.hashing()
 	pour := func(w io.Writer) error { return pack(ctx, w, hashed, q) }
@@ -118,7 +118,7 @@ func (q *Request) stageArchive(ctx context.Context, store Store, sums *checker) 
 		}
 		w.CloseWithError(err)
 	}()
-	err := put(ctx, store, at, q.Digest, r)
+	err = put(ctx, store, at, q.Digest, r)
 	r.CloseWithError(io.ErrClosedPipe)
 	return at.String(), err
 }

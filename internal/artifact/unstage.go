@@ -22,12 +22,15 @@ type Offered interface {
 	Files(ctx context.Context, give func(path string, size int64, open func(context.Context) (io.ReadCloser, error))) (single bool, err error)
 }
 
-// From is the source that an offered artifact is. name is what the user calls it.
-func From(name string, o Offered) Source { return &offered{name: name, from: o} }
+// From is the source that an offered artifact is, which is opened when its files are
+// asked for. name is what the user calls it.
+func From[O Offered](name string, open func(context.Context) (O, error)) Source {
+	return &offered{name: name, open: func(ctx context.Context) (Offered, error) { return open(ctx) }}
+}
 
 type offered struct {
 	name   string
-	from   Offered
+	open   func(context.Context) (Offered, error)
 	single bool
 }
 
@@ -35,7 +38,11 @@ func (o *offered) String() string { return o.name }
 func (o *offered) Single() bool   { return o.single }
 
 func (o *offered) Entries(ctx context.Context) (all []Entry, err error) {
-	o.single, err = o.from.Files(ctx, func(path string, size int64, open func(context.Context) (io.ReadCloser, error)) {
+	from, err := o.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.single, err = from.Files(ctx, func(path string, size int64, open func(context.Context) (io.ReadCloser, error)) {
 		all = append(all, Entry{Path: path, Size: size, Open: open})
 	})
 	return all, err

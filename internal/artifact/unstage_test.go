@@ -5,6 +5,7 @@ package artifact_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"maps"
 	"os"
@@ -29,11 +30,9 @@ func unstage(t *testing.T, o *objects, uri, digest string) artifact.Source {
 	if err != nil {
 		t.Fatal(err)
 	}
-	staged, err := artifact.Unstage(t.Context(), o.store, at, digest, version)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return artifact.From(version, staged)
+	return artifact.From(version, func(ctx context.Context) (*artifact.Staged, error) {
+		return artifact.Unstage(ctx, o.store, at, digest, version)
+	})
 }
 
 func contentsOf(t *testing.T, src artifact.Source) map[string]string {
