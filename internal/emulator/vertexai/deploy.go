@@ -127,7 +127,7 @@ func (r *request) checkDeployment(e *endpoint, dm *pb.DeployedModel) error {
 	}
 	var bad violations
 	bad.serviceAccount("deployed_model.service_account", dm.GetServiceAccount())
-	if len(dm.GetDisplayName()) > mostDisplayName {
+	if dm.GetDisplayName() != "" {
 		bad.displayName("deployed_model.display_name", dm.GetDisplayName())
 	}
 	if err := bad.err(); err != nil {
@@ -173,7 +173,6 @@ func modelDeployed(r *request, o *operation) (proto.Message, error) {
 	if o.Partial {
 		dm.Status.Message, dm.Status.AvailableReplicaCount = partly, max(res.GetRequiredReplicaCount(), 0)
 	}
-	r.connect(e, dm)
 	e.pb.DeployedModels = append(e.pb.DeployedModels, dm)
 	if len(in.GetTrafficSplit()) > 0 {
 		split := maps.Clone(in.GetTrafficSplit())
@@ -198,16 +197,22 @@ func modelDeployed(r *request, o *operation) (proto.Message, error) {
 	return &pb.DeployModelResponse{DeployedModel: dm}, err
 }
 
-// connect says where a private deployment can be reached.
-func (r *request) connect(e *endpoint, dm *pb.DeployedModel) {
-	switch {
-	case e.pb.GetNetwork() != "":
-		base := "http://" + r.address() + "/v1/" + e.name() + "/deployedModels/" + dm.GetId()
-		dm.PrivateEndpoints = &pb.PrivateEndpoints{PredictHttpUri: base + ":predict", HealthHttpUri: base}
-	case e.pb.GetPrivateServiceConnectConfig().GetEnablePrivateServiceConnect():
-		attachment := "projects/" + r.Number + "-tp/regions/" + r.Region + "/serviceAttachments/sa-" + e.ID
-		dm.PrivateEndpoints = &pb.PrivateEndpoints{ServiceAttachment: attachment}
-		e.pb.PrivateServiceConnectConfig.ServiceAttachment = attachment
+// connect says where deployments of a private endpoint can be reached, and a dedicated
+// endpoint: in rehearsal always at the server that is asked.
+func (r *request) connect(e *endpoint) {
+	if e.pb.GetDedicatedEndpointEnabled() {
+		e.pb.DedicatedEndpointDns = r.address()
+	}
+	attachment := "projects/" + r.Number + "-tp/regions/" + r.Region + "/serviceAttachments/sa-" + e.ID
+	for _, dm := range e.pb.GetDeployedModels() {
+		switch {
+		case e.pb.GetNetwork() != "":
+			base := "http://" + r.address() + "/v1/" + e.name() + "/deployedModels/" + dm.GetId()
+			dm.PrivateEndpoints = &pb.PrivateEndpoints{PredictHttpUri: base + ":predict", HealthHttpUri: base}
+		case e.pb.GetPrivateServiceConnectConfig().GetEnablePrivateServiceConnect():
+			dm.PrivateEndpoints = &pb.PrivateEndpoints{ServiceAttachment: attachment}
+			e.pb.PrivateServiceConnectConfig.ServiceAttachment = attachment
+		}
 	}
 }
 

@@ -119,9 +119,6 @@ func createEndpoint(r *request) (any, error) {
 	e := &endpoint{ID: id, Place: r.place, Creating: true, pb: in}
 	// What a client says of these is the platform's to say.
 	in.Name, in.DeployedModels, in.ModelDeploymentMonitoringJob, in.TrafficSplit, in.DedicatedEndpointDns = e.name(), nil, "", nil, ""
-	if in.GetDedicatedEndpointEnabled() {
-		in.DedicatedEndpointDns = r.address()
-	}
 	if err := r.putEndpoint(e); err != nil {
 		return nil, err
 	}
@@ -349,12 +346,13 @@ func patchEndpoint(r *request) (any, error) {
 	if err := r.checkPatch(e.pb, after, paths); err != nil {
 		return nil, err
 	}
-	if after.GetDedicatedEndpointEnabled() && after.GetDedicatedEndpointDns() == "" {
-		after.DedicatedEndpointDns = r.address()
-	}
 	after.UpdateTime = timestamppb.New(r.now())
 	e.pb = after
-	return e.pb, r.saveEndpoint(e)
+	if err := r.saveEndpoint(e); err != nil {
+		return nil, err
+	}
+	r.shown(e)
+	return e.pb, nil
 }
 
 func checkMask(paths []string) error {

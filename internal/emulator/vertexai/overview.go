@@ -97,8 +97,9 @@ func (r *request) overview(e *endpoint) (EndpointOverview, error) {
 	return view, nil
 }
 
-// shown makes the live counts those of this moment.
+// shown adds what is of this moment: live counts, and addresses.
 func (r *request) shown(e *endpoint) {
+	r.connect(e)
 	for _, dm := range e.pb.GetDeployedModels() {
 		if r.atZero(e, dm) || r.now().Before(e.Idle[dm.GetId()].Wakes) {
 			dm.Status.AvailableReplicaCount = 0

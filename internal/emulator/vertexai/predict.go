@@ -27,6 +27,7 @@ type served struct {
 	endpoint, deployment, model, version string // ids
 	modelName, display, digest, artifact string
 	key                                  string // what the deployment is called
+	invoked                              bool   // it takes any route, and no predictions
 	later                                error  // no replica is ready yet
 }
 
@@ -47,7 +48,8 @@ func (r *request) choose(id string) (to served, err error) {
 		if err := r.admit(e); err != nil {
 			return err
 		}
-		if id != "" && e.pb.GetNetwork() == "" {
+		invokes := r.route.name == "endpoints.invoke"
+		if id != "" && e.pb.GetNetwork() == "" && !invokes {
 			return notFound("Endpoint `%s` has no private deployments.", e.name())
 		}
 		if id == "" && len(e.pb.GetTrafficSplit()) == 0 {
@@ -60,6 +62,9 @@ func (r *request) choose(id string) (to served, err error) {
 		e.Turns++
 		if to, err = r.describe(e, dm); err != nil {
 			return err
+		}
+		if to.invoked != invokes {
+			return precondition("DeployedModel \"%s\" of Endpoint `%s` serves Invoke if its model has an invoke_route_prefix, and predictions if not.", dm.GetId(), e.name())
 		}
 		if to.later = r.asleep(e, dm); to.later == nil {
 			if e.Served == nil {
@@ -180,7 +185,7 @@ func (r *request) describe(e *endpoint, dm *pb.DeployedModel) (served, error) {
 	if v == nil {
 		return to, nil
 	}
-	to.artifact = v.spec.GetArtifactUri()
+	to.artifact, to.invoked = v.spec.GetArtifactUri(), v.spec.GetContainerSpec().GetInvokeRoutePrefix() != ""
 	if to.digest = digestOf(v.spec.GetLabels()["ml-digest"]); to.digest == "" {
 		to.digest = digestPattern.FindString(to.artifact)
 	}
@@ -292,6 +297,16 @@ func rawPredict(r *request, w http.ResponseWriter) error { return r.raw(w, "") }
 
 // privatePredict is a request in the network of a private endpoint, to a deployment.
 func privatePredict(r *request, w http.ResponseWriter) error { return r.raw(w, r.ids[1]) }
+
+// invoke passes a request to a model that takes any route; one form of it names the
+// deployment.
+func invoke(r *request, w http.ResponseWriter) error {
+	id := ""
+	if len(r.ids) > 1 {
+		id = r.ids[1]
+	}
+	return r.raw(w, id)
+}
 
 func (r *request) raw(w http.ResponseWriter, id string) error {
 	to, err := r.choose(id)

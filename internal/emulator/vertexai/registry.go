@@ -139,7 +139,7 @@ func (m *model) view(v *version, now time.Time) *pb.Model {
 	out.Name, out.VersionId = m.name(), strconv.Itoa(v.ID)
 	out.DisplayName, out.Description = base.GetDisplayName(), base.GetDescription()
 	out.CreateTime, out.UpdateTime = base.GetCreateTime(), base.GetUpdateTime()
-	out.Etag = base.GetEtag()
+	out.Etag, out.EncryptionSpec = base.GetEtag(), base.GetEncryptionSpec()
 	out.Labels = maps.Clone(base.GetLabels())
 	if out.Labels == nil {
 		out.Labels = map[string]string{}

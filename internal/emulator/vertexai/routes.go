@@ -35,7 +35,7 @@ func init() { //nolint:gochecknoinits // the table and the handlers refer to eac
 		"GET models/*:listVersions":                 {name: "models.listVersions", handle: listVersions, query: lists},
 		"PATCH models/*":                            {name: "models.patch", handle: patchModel, query: []string{"updateMask"}},
 		"POST models/*:mergeVersionAliases":         {name: "models.mergeVersionAliases", handle: mergeAliases},
-		"DELETE models/*:deleteVersion":             {name: "models.deleteVersion", handle: deleteVersion, query: []string{"etag"}},
+		"DELETE models/*:deleteVersion":             {name: "models.deleteVersion", handle: deleteVersion},
 		"DELETE models/*":                           {name: "models.delete", handle: deleteModel},
 		"POST models/*:getIamPolicy":                {name: "models.getIamPolicy", handle: getPolicy, query: []string{"options.requestedPolicyVersion"}},
 		"POST models/*:setIamPolicy":                {name: "models.setIamPolicy", handle: setPolicy},
@@ -53,6 +53,8 @@ func init() { //nolint:gochecknoinits // the table and the handlers refer to eac
 		"POST endpoints/*:rawPredict":               {name: "endpoints.rawPredict", raw: rawPredict},
 		"POST endpoints/*:streamRawPredict":         {name: "endpoints.streamRawPredict", raw: rawPredict},
 		"POST endpoints/*/deployedModels/*:predict": {name: "endpoints.privatePredict", raw: privatePredict},
+		"POST endpoints/*/invoke":                   {name: "endpoints.invoke", raw: invoke},
+		"POST endpoints/*/deployedModels/*/invoke":  {name: "endpoints.invoke", raw: invoke},
 		"POST endpoints/*:getIamPolicy":             {name: "endpoints.getIamPolicy", handle: getPolicy, query: []string{"options.requestedPolicyVersion"}, version: v1beta1},
 		"POST endpoints/*:setIamPolicy":             {name: "endpoints.setIamPolicy", handle: setPolicy, version: v1beta1},
 		"POST endpoints/*:testIamPermissions":       {name: "endpoints.testIamPermissions", handle: testPermissions, query: []string{"permissions"}, version: v1beta1},
@@ -93,7 +95,13 @@ func (s *Service) find(h *http.Request) *request {
 	if r.version == "ui" {
 		r.version = v1beta1
 	}
-	path, verb, hasVerb := strings.Cut(m[4], ":")
+	path, _, invokes := strings.Cut(m[4], "/invoke/") // behind it is a path of the model's own
+	verb, hasVerb := "", false
+	if invokes {
+		path += "/invoke"
+	} else {
+		path, verb, hasVerb = strings.Cut(path, ":")
+	}
 	segments := strings.Split(path, "/")
 	for i := 1; i < len(segments); i += 2 {
 		r.ids = append(r.ids, segments[i])
@@ -130,7 +138,7 @@ func (s *Service) parse(h *http.Request) (*request, error) {
 	if r.route == nil {
 		return nil, notFound("The requested URL %s was not found on this server.", h.URL.Path)
 	}
-	if r.Region != "global" && !regionPattern.MatchString(r.Region) {
+	if r.route.name != "projects.get" && !regionPattern.MatchString(r.Region) {
 		return nil, detailedInfo("Permission denied on 'locations/"+r.Region+"' (or it may not exist).", "LOCATION_POLICY_VIOLATED")
 	}
 	for name, values := range h.URL.Query() {

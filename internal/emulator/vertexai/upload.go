@@ -107,7 +107,7 @@ func (r *request) parentModel(name, key string) (*model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if had := m.Versions[len(m.Versions)-1].spec.GetEncryptionSpec().GetKmsKeyName(); had != key {
+	if had := m.base.GetEncryptionSpec().GetKmsKeyName(); key != "" && had != key {
 		return nil, precondition("The encryption spec of a version must be the one of its parent model: \"%s\".", had)
 	}
 	return m, nil
@@ -142,7 +142,7 @@ func (r *request) register(o *operation, spec *pb.Model) (name, number string, e
 	m, err := loadModel(r.tx, o.Place, id)
 	switch {
 	case refused(err) && o.First:
-		m = &model{ID: id, Place: o.Place, base: &pb.Model{DisplayName: spec.GetDisplayName(), Description: spec.GetDescription(), CreateTime: now}}
+		m = &model{ID: id, Place: o.Place, base: &pb.Model{DisplayName: spec.GetDisplayName(), Description: spec.GetDescription(), CreateTime: now, EncryptionSpec: spec.GetEncryptionSpec()}}
 	case err != nil:
 		return "", "", err
 	}
@@ -152,7 +152,7 @@ func (r *request) register(o *operation, spec *pb.Model) (name, number string, e
 	}
 	v := &version{ID: n, spec: spec}
 	aliases := spec.GetVersionAliases()
-	spec.VersionAliases, spec.DisplayName, spec.Description = nil, "", ""
+	spec.VersionAliases, spec.EncryptionSpec, spec.DisplayName, spec.Description = nil, nil, "", ""
 	spec.VersionCreateTime, spec.VersionUpdateTime = now, now
 	m.base.UpdateTime, m.Last = now, max(m.Last, n)
 	m.Versions = append(m.Versions, v)
