@@ -83,6 +83,10 @@ func segment(name, collection string) string {
 	return ""
 }
 
+// answerLimit is how long a call may take: what takes longer is an operation, which
+// is not waited for.
+const answerLimit = 2 * time.Minute
+
 // call is one request to the API.
 type call struct {
 	name    string // "endpoints.deployModel", for logs
@@ -116,7 +120,9 @@ func (r *region) do(ctx context.Context, c call) error {
 	if len(c.query) > 0 {
 		address += "?" + c.query.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, c.method, address, body)
+	limited, stop := context.WithTimeout(ctx, answerLimit)
+	defer stop()
+	req, err := http.NewRequestWithContext(limited, c.method, address, body)
 	if err != nil {
 		return mlerr.Wrap(err, mlerr.InvalidArgument, "cannot %s", c.doing)
 	}
@@ -124,6 +130,9 @@ func (r *region) do(ctx context.Context, c call) error {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	answer, err := r.send(req, c.name)
+	if limited.Err() != nil && ctx.Err() == nil {
+		return mlerr.New(mlerr.Unavailable, "cannot %s: no answer within %s", c.doing, answerLimit)
+	}
 	if err != nil {
 		return failed(err, "cannot %s", c.doing)
 	}

@@ -135,6 +135,42 @@ func TestScaleToZero(t *testing.T) {
 	}
 }
 
+// A plan tells what a version and the endpoint that is to serve it do not have in
+// common.
+func TestPreflight(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	h.change(t, http.MethodPost, here+"models:upload", map[string]any{"modelId": "far", "model": map[string]any{"displayName": "far",
+		"containerSpec": map[string]any{"imageUri": "europe-west4-docker.pkg.dev/p1/models/server:1"}}})
+	far := h.endpoint("fraud", driver.VersionRef{Key: driver.Key{Platform: driver.VertexAI, Location: location, Name: "far"}, Version: "1"})
+	far.Settings.Encryption.Key = "projects/p1/locations/us-central1/keyRings/ring/cryptoKeys/key"
+	near := h.endpoint("fraud", h.published(t, c, "fraud", "one"))
+	absent := h.endpoint("fraud", driver.VersionRef{Key: far.Key, Version: "9"})
+	absent.Deployments[0].Model.Key.Name = "absent"
+	for reason, want := range map[string]struct {
+		spec  *driver.EndpointSpec
+		words []string
+	}{
+		"another key, and a registry elsewhere":  {far, []string{"a key of Google's", "a registry in europe-west4"}},
+		"nothing":                                {near, nil},
+		"what does not exist is others' to tell": {absent, nil},
+	} {
+		must(t, c.CheckEndpoint(want.spec))
+		warnings, err := c.Preflight(t.Context(), want.spec, nil)
+		must(t, err)
+		if len(warnings) != len(want.words) {
+			t.Errorf("%s: %v", reason, warnings)
+			continue
+		}
+		for i, word := range want.words {
+			if !strings.Contains(warnings[i], word) {
+				t.Errorf("%s: %q does not say %q", reason, warnings[i], word)
+			}
+		}
+	}
+}
+
 // A hand-made endpoint with two deployments, of which the configuration has one.
 func TestForeignDeployments(t *testing.T) {
 	t.Parallel()

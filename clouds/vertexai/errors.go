@@ -229,6 +229,19 @@ func camel(field string) string {
 	return strings.Join(parts, "")
 }
 
+// explain is why a deployment has failed, with what the platform's words often mean.
+func explain(s *status) string {
+	switch {
+	case strings.Contains(s.Message, "never became ready"):
+		return s.Error() + " (its container must listen on 0.0.0.0 at serving.port, and answer GET on serving.health_path with 200, without credentials)"
+	case strings.Contains(s.Message, "exited unexpectedly"), strings.Contains(s.Message, "terminated"):
+		return s.Error() + " (its container has ended: the log tells why, such as too little memory, or nothing to load at AIP_STORAGE_URI)"
+	case s.name() == "RESOURCE_EXHAUSTED":
+		return s.Error() + " (the region has no such machines to give now, or the project's quota is used up; a new version needs its replicas beside those of the old one)"
+	}
+	return s.Error()
+}
+
 // gone makes the absence of a thing that was to be removed a success.
 func gone(err error) error {
 	if mlerr.Is(err, mlerr.NotFound) {

@@ -135,7 +135,7 @@ func (r *region) overlay(s *driver.EndpointState, running []started) {
 				d = &s.Deployments[len(s.Deployments)-1]
 			}
 			if d.Phase = driver.Changing; failed {
-				d.Phase, d.Reason = driver.Failed, o.failure.Error()
+				d.Phase, d.Reason = driver.Failed, explain(o.failure)
 			}
 		case failed:
 			s.Reason = cmp.Or(s.Reason, o.failure.Error())

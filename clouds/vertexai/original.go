@@ -17,6 +17,9 @@ func (d *vertex) OpenArtifact(ctx context.Context, ref driver.VersionRef, v *dri
 	if err != nil || at.Scheme != artifact.SchemeGCS {
 		return nil, artifact.Unoffered(ref.String(), "its container has no model in Cloud Storage")
 	}
+	if !at.IsPrefix() { // the platform takes directories only, and shows them without the slash
+		at.Key += "/"
+	}
 	store, err := d.store(ctx)
 	if err != nil {
 		return nil, err
