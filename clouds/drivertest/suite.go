@@ -26,6 +26,7 @@ func Run(t *testing.T, newHarness func(t *testing.T) Harness) {
 		{"Versions", "what is served decides the version, and nothing else does", testVersions},
 		{"Retention", "old versions go, the current one and those that are served stay", testRetention},
 		{"ModelConflict", "a model that somebody else made is not taken over", testModelConflict},
+		{"Moving", "a version's artifact is taken over by another model, the same bytes with the same digest", testMoving},
 		{"Rollout", "a new version replaces the old in place and leaves nothing behind", testRollout},
 		{"Traffic", "several deployments share requests as written", testTraffic},
 		{"Scaling", "bounds are set, and a count that an autoscaler chose is kept", testScaling},

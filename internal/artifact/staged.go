@@ -25,7 +25,7 @@ func StagedDigest(ctx context.Context, store Store, at, into Location) (digest s
 		return "", false, nil
 	}
 	object := at
-	if strings.HasSuffix(at.Key, "/") {
+	if strings.HasSuffix(at.Key, "/") || named[2] == "tree" && strings.Count(below, "/") == 1 { // some platforms show it without the slash
 		object = marker(at)
 	}
 	there, err := present(ctx, store, object, named[1])

@@ -35,6 +35,11 @@ func TestStagedAddress(t *testing.T) {
 			if err != nil || !staged || got != q.Digest {
 				t.Errorf("tree %v: StagedDigest(%s) = %q, %v, %v; want %q", tree, address, got, staged, err, q.Digest)
 			}
+			bare := at
+			bare.Key = strings.TrimSuffix(at.Key, "/")
+			if got, staged, err := artifact.StagedDigest(t.Context(), o.store, bare, q.Into); err != nil || !staged || got != q.Digest {
+				t.Errorf("tree %v: StagedDigest(%s) = %q, %v, %v; want %q", tree, bare, got, staged, err, q.Digest)
+			}
 			before := len(o.keys())
 			q.Source = o.store.Source(at)
 			if again := o.at("").String() + stage(t, o.store, q); again != address || len(o.keys()) != before {
