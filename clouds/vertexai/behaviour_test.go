@@ -135,6 +135,25 @@ func TestScaleToZero(t *testing.T) {
 	}
 }
 
+// A deployment that is still being made does not hold a destruction up.
+func TestDestroyCancels(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	_, err := h.apply(t.Context(), c, h.endpoint("fraud", h.published(t, c, "fraud", "one")))
+	must(t, err)
+	spec := h.endpoint("fraud", h.published(t, c, "fraud", "two"))
+	must(t, c.CheckEndpoint(spec))
+	if _, err = c.ApplyEndpoint(t.Context(), spec, clouds.How{Limit: time.Millisecond}); !mlerr.Is(err, mlerr.Timeout) {
+		t.Fatalf("the new version is ready at once: %v", err)
+	}
+	fresh, calls := h.cloud(t)
+	must(t, fresh.DestroyEndpoint(t.Context(), spec.Key, clouds.How{Limit: time.Hour}))
+	if !slices.ContainsFunc(calls.made, func(c string) bool { return strings.HasSuffix(c, ":cancel") }) {
+		t.Errorf("it was waited for: %v", calls.made)
+	}
+}
+
 // A plan tells what a version and the endpoint that is to serve it do not have in
 // common.
 func TestPreflight(t *testing.T) {

@@ -33,6 +33,7 @@
 //	endpoints.deployModel ** (aiplatform.endpoints.deploy)
 //	endpoints.get ** (aiplatform.endpoints.get)
 //	endpoints.getIamPolicy * (aiplatform.endpoints.getIamPolicy)
+//	endpoints.operations.list (aiplatform.operations.list)
 //	endpoints.list (aiplatform.endpoints.list)
 //	endpoints.mutateDeployedModel ** (aiplatform.endpoints.update)
 //	endpoints.patch (aiplatform.endpoints.update)
@@ -40,6 +41,7 @@
 //	endpoints.setIamPolicy * (aiplatform.endpoints.setIamPolicy)
 //	endpoints.undeployModel (aiplatform.endpoints.undeploy)
 //	endpoints.update (aiplatform.endpoints.update)
+//	operations.cancel
 //	operations.get
 //
 // Besides, iam.serviceAccounts.actAs on the account of vertex_ai.service_account;

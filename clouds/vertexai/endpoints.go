@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
@@ -211,6 +212,9 @@ func (d *vertex) DeleteEndpoint(ctx context.Context, seen *driver.EndpointState)
 		return gone(r.start(ctx, "endpoints/"+name, call{name: "endpoints.delete", doing: "delete the endpoint " + seen.Key.ID(), method: http.MethodDelete,
 			path: r.endpoint(name)}, started{kind: deleting}))
 	}
+	if slices.ContainsFunc(read.DeployedModels, func(dm deployedModel) bool { return dm.State != "" }) {
+		return r.cancel(ctx, name)
+	}
 	if len(read.TrafficSplit) > 0 {
 		if err := r.patch(ctx, read, name, wireEndpoint{}, "traffic_split"); err != nil {
 			return gone(err)
@@ -218,9 +222,6 @@ func (d *vertex) DeleteEndpoint(ctx context.Context, seen *driver.EndpointState)
 	}
 	for i := range read.DeployedModels {
 		dm := &read.DeployedModels[i]
-		if dm.State != "" {
-			return mlerr.New(mlerr.Busy, "deployment %s of %s is still being made", dm.ID, seen.Key.ID())
-		}
 		err := r.undeploy(ctx, name, dm.ID)
 		if i > 0 && mlerr.Is(err, mlerr.Busy, mlerr.Conflict) {
 			return nil // one after the other, then
@@ -230,6 +231,25 @@ func (d *vertex) DeleteEndpoint(ctx context.Context, seen *driver.EndpointState)
 		}
 	}
 	return nil
+}
+
+// cancel asks the platform to give up what it is deploying, which it may or may not
+// do, and is Busy until that has ended.
+func (r *region) cancel(ctx context.Context, name string) error {
+	ops, err := pages[operation](ctx, r, call{name: "endpoints.operations.list", doing: "list the operations on " + name, path: r.endpoint(name) + "/operations"}, "operations")
+	if err != nil {
+		return gone(err)
+	}
+	for i := range ops {
+		if ops[i].Done || !strings.Contains(string(ops[i].Metadata), "DeployModel") {
+			continue
+		}
+		err := r.do(ctx, call{name: "operations.cancel", doing: "cancel the operation " + ops[i].Name, method: http.MethodPost, path: ops[i].Name + ":cancel", in: map[string]any{}})
+		if err != nil {
+			r.d.log.Debug("a deployment goes on", "operation", ops[i].Name, "error", err)
+		}
+	}
+	return mlerr.New(mlerr.Busy, "something is still being deployed to the endpoint %s", name)
 }
 
 // Undeploy removes one deployment.
