@@ -112,7 +112,9 @@ func TestUploadRefusals(t *testing.T) {
 	t.Parallel()
 	p := newProject(t)
 	p.upload()
-	replace := func(old, now string) string { return strings.Replace(strings.Replace(uploadBody, `"fraud"`, `"other"`, 1), old, now, 1) }
+	replace := func(old, now string) string {
+		return strings.Replace(strings.Replace(uploadBody, `"fraud"`, `"other"`, 1), old, now, 1)
+	}
 	const key = `,"encryptionSpec":{"kmsKeyName":"projects/p/locations/`
 	for _, c := range []struct{ status, words, body string }{
 		{"INVALID_ARGUMENT", `Unknown name "nme" at 'model.container_spec.env[1]'`, replace(`"imageUri"`, `"env":[{"name":"A"},{"nme":"B"}],"imageUri"`)},
