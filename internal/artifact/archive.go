@@ -65,7 +65,8 @@ func (a *archive) refuse(err error) error {
 	if mlerr.CodeOf(err) != mlerr.Unknown {
 		return err
 	}
-	return mlerr.New(mlerr.InvalidArgument, "%s is not an archive that can be read", a.from).Because(err).At("artifact.uri")
+	return mlerr.New(mlerr.InvalidArgument, "%s is not an archive that can be read", a.from).Because(err).At("artifact.uri").
+		WithHint("Somebody has changed it. Give the artifact itself, or another version")
 }
 
 // advance goes to the next regular file; io.EOF if there is none.

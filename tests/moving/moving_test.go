@@ -1,0 +1,257 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+// Package moving_test moves models among all platforms, through their drivers and
+// the core, against the emulators.
+package moving_test
+
+import (
+	"context"
+	"io"
+	"log"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/registry"
+
+	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
+	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
+	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
+	"github.com/mlplane/terraform-provider-ml/internal/artifact"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/gcs"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/secret"
+)
+
+// world is the platforms of one emulator, by name. "kubernetes-oci" is the same
+// cluster, with artifacts in a registry.
+type world struct {
+	t      *testing.T
+	dir    string
+	clouds map[string]*clouds.Cloud
+}
+
+const bucket = "ml-staging"
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), clouds: map[string]*clouds.Cloud{}}
+	server, err := emulator.Start(emulator.Options{StateDir: w.dir, Speed: 1000})
+	w.must(err)
+	t.Cleanup(func() { _ = server.Close() })
+	w.must(s3.EnsureBucket(filepath.Join(w.dir, "s3"), bucket))
+	w.must(gcs.EnsureBucket(filepath.Join(w.dir, "gcs"), bucket))
+	w.must(server.EnsureNamespace(t.Context(), "ml"))
+	images := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	t.Cleanup(images.Close)
+	urls := server.Endpoints()
+	w.open("sagemaker", func() (driver.Driver, error) {
+		return sagemaker.Open(sagemaker.Config{Region: "eu-west-1", AccessKey: "test", SecretKey: secret.New("test"), EndpointURL: urls["sagemaker"], Isolated: true,
+			ExecutionRoleARN: "arn:aws:iam::123456789012:role/serving", StagingURI: "s3://" + bucket + "/aws"})
+	})
+	cluster := func(staging string) func() (driver.Driver, error) {
+		return func() (driver.Driver, error) {
+			return kubernetes.Open(kubernetes.Config{Host: urls["kubernetes"], Isolated: true, Namespace: "ml", StagingURI: staging,
+				S3: kubernetes.S3{Region: "eu-west-1", EndpointURL: urls["s3"], AccessKey: secret.New("test"), SecretKey: secret.New("test")}})
+		}
+	}
+	w.open("kubernetes", cluster("s3://"+bucket+"/cluster"))
+	w.open("kubernetes-oci", cluster("oci://"+strings.TrimPrefix(images.URL, "http://")+"/ml/models"))
+	w.open("vertex_ai", func() (driver.Driver, error) {
+		return vertexai.Open(vertexai.Config{Project: "p1", Region: "europe-west4", StagingURI: "gs://" + bucket + "/google",
+			EndpointURL: urls["vertex_ai"], StorageEndpointURL: urls["gcs"], Isolated: true})
+	})
+	return w
+}
+
+func (w *world) open(name string, open func() (driver.Driver, error)) {
+	w.t.Helper()
+	d, err := open()
+	w.must(err)
+	w.clouds[name] = clouds.New(d, clouds.Options{})
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatalf("%v (%s)", err, mlerr.Hint(err))
+	}
+}
+
+func (w *world) key(on, name string) driver.Key {
+	w.t.Helper()
+	c := w.clouds[on]
+	key, err := c.Key(c.Features().Platform, "", strings.ReplaceAll(name, "_", "-"))
+	w.must(err)
+	return key
+}
+
+// register publishes what is at an address, and returns the version.
+func (w *world) register(on, name, uri, format string) (driver.VersionRef, *driver.Version) {
+	w.t.Helper()
+	c := w.clouds[on]
+	spec := &driver.ModelSpec{Key: w.key(on, name), Artifact: driver.Artifact{URI: uri, Format: format}, Approval: driver.Approved, RetainVersions: 10}
+	w.must(c.CheckModel(spec))
+	var err error
+	spec.Artifact.Digest, err = c.ArtifactDigest(w.t.Context(), uri, "")
+	w.must(err)
+	return w.apply(on, spec)
+}
+
+func (w *world) apply(on string, spec *driver.ModelSpec) (driver.VersionRef, *driver.Version) {
+	w.t.Helper()
+	state, err := w.clouds[on].ApplyModel(w.t.Context(), spec, clouds.How{Create: true, Limit: time.Minute})
+	w.must(err)
+	v := state.Newest()
+	return driver.VersionRef{Key: state.Key, Version: v.Version}, v
+}
+
+// move registers the artifact of a version elsewhere.
+func (w *world) move(from string, ref driver.VersionRef, on, name, format string) (driver.VersionRef, *driver.Version) {
+	w.t.Helper()
+	offer, err := w.clouds[from].Offer(w.t.Context(), ref)
+	w.must(err)
+	spec := &driver.ModelSpec{Key: w.key(on, name), Artifact: driver.Artifact{URI: ref.String(), Format: format, Digest: offer.Digest},
+		Approval: driver.Approved, RetainVersions: 10, Original: func(context.Context) (driver.Original, error) { return offer.Original, nil }}
+	w.must(w.clouds[on].CheckModel(spec))
+	return w.apply(on, spec)
+}
+
+// contents are the files that a platform offers of a version.
+func (w *world) contents(on string, ref driver.VersionRef) (files map[string]string, single bool) {
+	w.t.Helper()
+	offer, err := w.clouds[on].Offer(w.t.Context(), ref)
+	w.must(err)
+	files = map[string]string{}
+	single, err = offer.Original.Files(w.t.Context(), func(path string, _ int64, open func(context.Context) (io.ReadCloser, error)) {
+		r, err := open(w.t.Context())
+		w.must(err)
+		text, err := io.ReadAll(r)
+		w.must(err)
+		w.must(r.Close())
+		files[path] = string(text)
+	})
+	w.must(err)
+	return files, single
+}
+
+// tree writes files, and returns the path of the only one, or of their directory.
+func (w *world) tree(files map[string]string, single bool) string {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		w.must(os.MkdirAll(filepath.Dir(path), 0o750))
+		w.must(os.WriteFile(path, []byte(content), 0o600))
+		if single {
+			return path
+		}
+	}
+	return dir
+}
+
+var models = []struct {
+	format string
+	single bool
+	files  map[string]string
+}{
+	{"onnx", true, map[string]string{"fraud.onnx": "graph"}},
+	{"triton", false, map[string]string{"fraud/config.pbtxt": "backend: \"onnxruntime\"", "fraud/1/model.onnx": "graph"}},
+	{"xgboost", true, map[string]string{"fraud.ubj": "trees"}},
+	{"sklearn", true, map[string]string{"forest.joblib": "trees"}},
+	{"sklearn", false, map[string]string{"forest.joblib": "trees", "notes.md": "n"}},
+	{"tensorflow", false, map[string]string{"3/saved_model.pb": "p", "3/variables/variables.index": "v"}},
+	{"huggingface", false, map[string]string{"config.json": "{}", "deep/weights": "w"}},
+}
+
+// A model goes from every platform to every other, and on from there, and is the
+// same bytes with the same digest each time, in the shape that each runtime wants.
+func TestEveryDirection(t *testing.T) {
+	t.Parallel()
+	for _, m := range models {
+		name := m.format
+		if m.single {
+			name += " file"
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			names := slices.Sorted(maps.Keys(w.clouds))
+			path := w.tree(m.files, m.single)
+			for _, from := range names {
+				ref, first := w.register(from, "from-"+from, path, m.format)
+				for _, to := range names {
+					moved, there := w.move(from, ref, to, "from-"+from+"-to-"+to, m.format)
+					if there.Artifact.Digest != first.Artifact.Digest || there.Phase != driver.Ready {
+						t.Errorf("%s to %s: the digest is %s (%s), and was %s", from, to, there.Artifact.Digest, there.Phase, first.Artifact.Digest)
+					}
+					files, single := w.contents(to, moved)
+					if single != m.single || !m.single && !cmp.Equal(files, m.files) || m.single && !slices.Equal(values(files), values(m.files)) {
+						t.Errorf("%s to %s: the artifact is %v (single %v), and was %v", from, to, files, single, m.files)
+					}
+					back, again := w.move(to, moved, from, "from-"+from+"-to-"+to+"-and-back", m.format)
+					if again.Artifact.Digest != first.Artifact.Digest {
+						t.Errorf("%s to %s and back: %s has the digest %s, and had %s", from, to, back, again.Artifact.Digest, first.Artifact.Digest)
+					}
+				}
+			}
+		})
+	}
+}
+
+func values(m map[string]string) []string { return slices.Sorted(maps.Values(m)) }
+
+// What cannot be moved is refused before anything is done, at artifact.uri.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	refused := func(reason string, err error, code mlerr.Code, says string) {
+		t.Helper()
+		if !mlerr.Is(err, code) || mlerr.PathOf(err) != "artifact.uri" || mlerr.Hint(err) == "" || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v (%s) at %q with the hint %q; want %s …%s…", reason, err, mlerr.CodeOf(err), mlerr.PathOf(err), mlerr.Hint(err), code, says)
+		}
+	}
+	offer := func(on string, ref driver.VersionRef) error {
+		_, err := w.clouds[on].Offer(t.Context(), ref)
+		return err
+	}
+	for _, on := range []string{"sagemaker", "kubernetes", "vertex_ai"} {
+		refused("no model "+on, offer(on, driver.VersionRef{Key: w.key(on, "none"), Version: "1"}), mlerr.NotFound, "no such version")
+	}
+	ref, v := w.register("sagemaker", "fraud", w.tree(map[string]string{"fraud.onnx": "graph"}, true), "onnx")
+	at, err := artifact.Parse(v.Artifact.URI)
+	w.must(err)
+	w.must(s3.Put(filepath.Join(w.dir, "s3"), at.Bucket, at.Key, strings.NewReader("something else")))
+	w.must(gcs.Put(filepath.Join(w.dir, "gcs"), bucket, "fraud/model.onnx", strings.NewReader("graph")))
+	target := &driver.ModelSpec{Key: w.key("vertex_ai", "fraud"), Artifact: driver.Artifact{URI: ref.String(), Format: "onnx", Digest: v.Artifact.Digest}, Approval: driver.Approved, RetainVersions: 1,
+		Original: func(ctx context.Context) (driver.Original, error) {
+			offer, err := w.clouds["sagemaker"].Offer(ctx, ref)
+			if err != nil {
+				return nil, err
+			}
+			return offer.Original, nil
+		}}
+	w.must(w.clouds["vertex_ai"].CheckModel(target))
+	_, err = w.clouds["vertex_ai"].ApplyModel(t.Context(), target, clouds.How{Create: true, Limit: time.Minute})
+	refused("other bytes than were registered", err, mlerr.InvalidArgument, "archive")
+
+	spec := &driver.ModelSpec{Key: w.key("kubernetes", "volume"), Artifact: driver.Artifact{URI: "pvc://models/fraud/", Format: "huggingface", Digest: strings.Repeat("0", 64)}, Approval: driver.Approved, RetainVersions: 1}
+	w.must(w.clouds["kubernetes"].CheckModel(spec))
+	onVolume, _ := w.apply("kubernetes", spec)
+	refused("a volume", offer("kubernetes", onVolume), mlerr.Unsupported, "only pods can read")
+
+	notOne := *spec
+	notOne.Artifact.URI = "sagemaker/fraud@7"
+	refused("no version_id", w.clouds["kubernetes"].CheckModel(&notOne), mlerr.InvalidArgument, "no version_id")
+}
