@@ -57,7 +57,8 @@ func (p *platforms) offer(ctx context.Context, uri string) (*clouds.Offer, error
 	}
 	from, err := p.cloud(ref.Key.Platform)
 	if err != nil {
-		return nil, mlerr.New(mlerr.CodeOf(err), "cannot move the artifact of %s", ref).Because(err).At("artifact.uri").WithHint("%s", mlerr.Hint(err))
+		// Without its path, which is of a platform's own resources.
+		return nil, mlerr.New(mlerr.CodeOf(err), "cannot move the artifact of %s: %s", ref, err).At("artifact.uri").WithHint("%s", mlerr.Hint(err))
 	}
 	return from.Offer(ctx, ref)
 }
