@@ -78,7 +78,7 @@ func parseFilter(text string) (filter, error) {
 	p := &filterParser{text: text}
 	for rest := text; strings.TrimSpace(rest) != ""; {
 		m := filterToken.FindStringSubmatchIndex(rest)
-		if m == nil || m[0] != 0 {
+		if len(m) == 0 || m[0] != 0 {
 			return nil, p.invalid()
 		}
 		p.tokens = append(p.tokens, rest[m[2]:m[3]])

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +17,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
@@ -212,7 +209,7 @@ func (r *request) script(o *operation) error {
 		o.Fails.Message = r.fault.Message
 	}
 	if c, ok := codeOf(r.fault.Code); ok && o.Fails != nil {
-		o.Fails.Code = int32(c) //nolint:gosec // a handful of small numbers
+		o.Fails.Code = int32(c)
 	}
 	return nil
 }
@@ -368,148 +365,4 @@ func (r *request) running(subject string) ([]*operation, error) {
 		}
 	}
 	return all, nil
-}
-
-// operation finds the one that the path names.
-func (r *request) operation() (*operation, error) {
-	name, _, _ := strings.Cut(r.http.URL.Path[strings.Index(r.http.URL.Path, "/locations/"):], ":")
-	name = "projects/" + r.Number + name
-	var o operation
-	found, err := r.tx.Get(kindOperation, name, &o)
-	if err == nil && (!found || o.Hidden) {
-		err = notFound("Operation %s not found.", name)
-	}
-	return &o, err
-}
-
-func getOperation(r *request) (any, error) {
-	o, err := r.operation()
-	if err != nil {
-		return nil, err
-	}
-	return r.longRunning(o)
-}
-
-// deleteOperation lets a client say that it is no longer interested. The operation
-// goes on.
-func deleteOperation(r *request) (any, error) {
-	o, err := r.operation()
-	if err != nil {
-		return nil, err
-	}
-	o.Hidden = true
-	return &emptypb.Empty{}, r.tx.Put(kindOperation, o.Name, o)
-}
-
-// cancelOperation stops a deployment that is not about to be finished. Others go on:
-// to cancel is best effort.
-func cancelOperation(r *request) (any, error) {
-	if err := r.decode(&longrunningpb.CancelOperationRequest{}); err != nil {
-		return nil, err
-	}
-	o, err := r.operation()
-	if err != nil {
-		return nil, err
-	}
-	if o.Done || o.Kind != "endpoints.deployModel" || o.stage(r.now()) == pb.DeploymentStage_FINISHING_UP {
-		return &emptypb.Empty{}, nil
-	}
-	o.Ends = r.now().Add(r.scaled(30 * time.Second))
-	o.Fails, o.After = &rpcstatus.Status{Code: int32(codes.Canceled), Message: "The operation was cancelled."}, false
-	if err := r.tx.Put(kindRunning, o.Name, o.Ends); err != nil {
-		return nil, err
-	}
-	return &emptypb.Empty{}, r.tx.Put(kindOperation, o.Name, o)
-}
-
-// waitOperation answers when the operation has ended, or the time is up.
-func waitOperation(r *request, w http.ResponseWriter) error {
-	in := &longrunningpb.WaitOperationRequest{Timeout: durationpb.New(time.Minute)}
-	if err := r.decode(in); err != nil {
-		return err
-	}
-	if text := r.query.Get("timeout"); text != "" {
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			return invalid("Invalid value at 'timeout' (type.googleapis.com/google.protobuf.Duration), \"%s\"", text)
-		}
-		in.Timeout = durationpb.New(d)
-	}
-	ctx := r.http.Context()
-	deadline := r.now().Add(in.GetTimeout().AsDuration())
-	for {
-		var o *operation
-		err := r.do(ctx, func() (err error) {
-			o, err = r.operation()
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if left := deadline.Sub(r.now()); o.Done || left <= 0 {
-			m, err := r.longRunning(o)
-			if err != nil {
-				return err
-			}
-			return r.write(w, m)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-r.o.Clock.After(min(o.Ends.Sub(r.now()), deadline.Sub(r.now()))):
-		}
-	}
-}
-
-// listOperations lists what is not finished first.
-func listOperations(r *request) (any, error) {
-	prefix := r.String() + "/"
-	if len(r.ids) > 0 {
-		first, _, _ := strings.Cut(strings.SplitAfterN(r.http.URL.Path, "/locations/"+r.Region+"/", 2)[1], "/")
-		prefix += first + "/" + r.ids[0] + "/operations/"
-	}
-	var all []*operation
-	err := r.tx.Each(kindOperation, prefix, func(_ string, data []byte) error {
-		var o operation
-		if err := json.Unmarshal(data, &o); err != nil {
-			return err
-		}
-		if !o.Hidden {
-			all = append(all, &o)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(all, func(a, b *operation) int {
-		if a.Done != b.Done {
-			if a.Done {
-				return 1
-			}
-			return -1
-		}
-		return b.Created.Compare(a.Created)
-	})
-	out := &longrunningpb.ListOperationsResponse{}
-	page, next, err := paged(r, all, func(o *operation, field string) (string, bool) {
-		if field == "done" {
-			return fmt.Sprint(o.Done), true
-		}
-		return "", false
-	})
-	if err != nil {
-		return nil, err
-	}
-	out.NextPageToken = next
-	for _, o := range page {
-		m, err := r.longRunning(o)
-		if err != nil {
-			return nil, err
-		}
-		if lro, ok := m.(*longrunningpb.Operation); ok {
-			out.Operations = append(out.Operations, lro)
-		}
-	}
-	return out, nil
 }

@@ -4,6 +4,7 @@
 package vertexai_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -200,7 +201,7 @@ func TestPolicies(t *testing.T) {
 	got.Bindings = []*iampb.Binding{{Role: "roles/aiplatform.user", Members: []string{"user:a@b.c", "group:d@e.f"}}}
 	got, err = p.endpoints.SetIamPolicy(ctx, &iampb.SetIamPolicyRequest{Resource: name, Policy: got})
 	p.must(err)
-	if string(got.GetEtag()) == string(first) || len(got.GetBindings()) != 1 {
+	if bytes.Equal(got.GetEtag(), first) || len(got.GetBindings()) != 1 {
 		t.Errorf("the policy is %v", got)
 	}
 	old, err := json.Marshal(first)

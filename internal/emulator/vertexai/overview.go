@@ -125,7 +125,7 @@ func (s *Service) SetReplicas(ctx context.Context, project, region, endpointID, 
 		if n < int(res.GetMinReplicaCount()) || n > int(res.GetMaxReplicaCount()) {
 			return invalid("%d replicas are not between %d and %d.", n, res.GetMinReplicaCount(), res.GetMaxReplicaCount())
 		}
-		dm.Status.AvailableReplicaCount, dm.Status.LastUpdateTime = int32(n), timestamppb.New(r.now()) //nolint:gosec // checked above
+		dm.Status.AvailableReplicaCount, dm.Status.LastUpdateTime = int32(n), timestamppb.New(r.now())
 		return r.putEndpoint(e)
 	})
 }

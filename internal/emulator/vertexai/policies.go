@@ -137,7 +137,7 @@ func setPolicy(r *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	want.Etag = binary.BigEndian.AppendUint64(nil, uint64(n)) //nolint:gosec // counts up from 1
+	want.Etag = binary.BigEndian.AppendUint64(nil, uint64(n))
 	want.Version = max(1, want.GetVersion())
 	data, err := proto.Marshal(want)
 	if err != nil {

@@ -28,12 +28,12 @@ func TestPredictions(t *testing.T) {
 	count := map[string]int{}
 	for range 100 {
 		a := p.ok("POST", "v1/endpoints/fraud:rawPredict", `{"x":1}`)
-		id := a.header.Get("X-Vertex-AI-Deployed-Model-Id")
+		id := a.header.Get("X-Vertex-Ai-Deployed-Model-Id")
 		count[id]++
 		version, key := map[string]string{"77": "1", "78": "2"}[id], map[string]string{"77": "main", "78": "side"}[id]
 		p.wants(a, "version", `"`+version+`"`)
 		p.wants(a, "deployment", `"`+key+`"`)
-		if a.header.Get("X-Vertex-AI-Model-Version-Id") != version || a.header.Get("X-Vertex-AI-Endpoint-Id") != "fraud" || a.header.Get("X-Vertex-AI-Model") != there+"/models/fraud" {
+		if a.header.Get("X-Vertex-Ai-Model-Version-Id") != version || a.header.Get("X-Vertex-Ai-Endpoint-Id") != "fraud" || a.header.Get("X-Vertex-Ai-Model") != there+"/models/fraud" {
 			t.Fatalf("the headers are %v", a.header)
 		}
 	}

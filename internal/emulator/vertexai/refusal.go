@@ -77,7 +77,7 @@ func detailed(c codes.Code, message string, detail protoadapt.MessageV1) error {
 func Refuse(w http.ResponseWriter, httpCode int, name, message string) {
 	c := codes.Unknown
 	if n, ok := code.Code_value[name]; ok {
-		c = codes.Code(n) //nolint:gosec // a handful of small numbers
+		c = codes.Code(n)
 	} else {
 		for candidate, s := range httpStatus {
 			if s == httpCode && candidate != codes.FailedPrecondition && candidate != codes.OutOfRange && candidate != codes.AlreadyExists {
@@ -135,12 +135,12 @@ func writeError(w http.ResponseWriter, s *status.Status, httpCode int) {
 }
 
 // codeName is a code as the platform writes it.
-func codeName(c codes.Code) string { return code.Code(c).String() } //nolint:gosec // a handful of small numbers
+func codeName(c codes.Code) string { return code.Code(c).String() }
 
 // codeOf is the code of a name, "NOT_FOUND".
 func codeOf(name string) (codes.Code, bool) {
 	n, ok := code.Code_value[name]
-	return codes.Code(n), ok && name != "" //nolint:gosec // a handful of small numbers
+	return codes.Code(n), ok && name != ""
 }
 
 // statusOf is a refusal's status; nil if err is none.

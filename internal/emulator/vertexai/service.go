@@ -97,9 +97,6 @@ type request struct {
 	fault   *fault.Fault // of FailTransition or Maintenance; nil otherwise
 }
 
-// name is the name of what the path names, with the number of the project.
-func (r *request) endpointName() string { return r.String() + "/endpoints/" + r.ids[0] }
-
 func (r *request) now() time.Time { return r.o.Clock.Now().UTC() }
 
 // scaled is how long something that takes d on the platform takes here: five
@@ -182,6 +179,6 @@ func (r *request) write(w http.ResponseWriter, out any) error {
 		return fmt.Errorf("%T is no answer", out)
 	}
 	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	_, _ = w.Write(data) // a client that has gone away is no concern of the platform's
+	_, _ = w.Write(data) //nolint:gosec // JSON, and no page; a client that has gone away is no concern of the platform's
 	return nil
 }
