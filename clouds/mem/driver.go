@@ -195,7 +195,7 @@ func digestOf(ctx context.Context, o driver.Original) (digest string, err error)
 	if err != nil {
 		return "", err
 	}
-	defer r.Close() //nolint:errcheck // only read
+	defer r.Close()
 	text, err := io.ReadAll(r)
 	return string(text), err
 }

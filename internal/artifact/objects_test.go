@@ -24,6 +24,7 @@ import (
 func TestObjectsAndFilesHaveTheSameDigest(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		o := newObjects()
 		files := map[string]string{"config.json": "{}", "deep/weights": "w"}
 		for name, content := range files {
@@ -88,6 +89,7 @@ func TestStoredChecksums(t *testing.T) {
 func TestMissingObjects(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		o := newObjects()
 		other := o.at("x")
 		other.Bucket = "other"
@@ -135,6 +137,7 @@ func alive() uint64 {
 // Not parallel: other tests' memory would be counted.
 func TestUploadsAreStreamed(t *testing.T) { //nolint:paralleltest // measures the heap
 	eachStoreInTurn(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		o := newObjects()
 		before := alive()
 		r := &endless{left: 160 << 20, most: before}
@@ -153,6 +156,7 @@ func TestUploadsAreStreamed(t *testing.T) { //nolint:paralleltest // measures th
 func TestUploadsThatEndBadly(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		o := newObjects()
 		broken := mlerr.New(mlerr.InvalidArgument, "other bytes").At("artifact.uri")
 		for reason, size := range map[string]int64{"in one request": 10, "in parts": 40 << 20} {

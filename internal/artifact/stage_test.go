@@ -80,6 +80,7 @@ func unpacked(t *testing.T, data []byte) map[string]string {
 func TestArchive(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		o := newObjects()
 		q := o.request(t, filepath.Join(tree(t, map[string]string{"fraud.onnx": "graph"}), "fraud.onnx"))
 		q.Directory = runtimes.Triton
@@ -104,6 +105,7 @@ func TestArchive(t *testing.T) {
 func TestPackingIsDeterministic(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		files := map[string]string{"z": "1", "a/b": "2", "a/c": strings.Repeat("3", 1<<17), "é": ""}
 		var archives [][]byte
 		for i := range 2 {
@@ -134,6 +136,7 @@ func TestPackingIsDeterministic(t *testing.T) {
 func TestArchivesPassAsTheyAre(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		o := newObjects()
 		var packed bytes.Buffer
 		z := gzip.NewWriter(&packed)
@@ -159,6 +162,7 @@ func second(_ int, err error) error { return err }
 func TestTree(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		o := newObjects()
 		files := map[string]string{"config.json": "{}", "weights/model": "w"}
 		q := o.request(t, tree(t, files))
@@ -202,6 +206,7 @@ func (c *counting) Put(ctx context.Context, at artifact.Location, digest string,
 func TestNothingIsSentTwice(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		for _, asTree := range []bool{false, true} {
 			o := newObjects()
 			c := &counting{Store: o.store}
@@ -236,6 +241,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 func TestForeignObjectsStay(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		for _, asTree := range []bool{false, true} {
 			place := newObjects()
 			q := place.request(t, tree(t, map[string]string{"a": "1"}))
@@ -275,6 +281,7 @@ func TestForeignObjectsStay(t *testing.T) {
 func TestOtherBytesThanPlanned(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		for _, asTree := range []bool{false, true} {
 			o := newObjects()
 			q := o.request(t, tree(t, map[string]string{"a": "1", "b": "2"}))
@@ -307,6 +314,7 @@ func (s *shifting) Entries(context.Context) ([]artifact.Entry, error) {
 func TestFilesThatChangeMeanwhile(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		o := newObjects()
 		q := o.request(t, tree(t, map[string]string{"a": "1"}))
 		q.Source, q.Tree = &shifting{}, true
@@ -322,6 +330,7 @@ func TestFilesThatChangeMeanwhile(t *testing.T) {
 func TestVerifiedFiles(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		o := newObjects()
 		dir := tree(t, map[string]string{"any.onnx": "weights"})
 		q := o.request(t, filepath.Join(dir, "any.onnx"))

@@ -18,6 +18,7 @@ import (
 func TestStagedAddress(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		for _, tree := range []bool{false, true} {
 			o := newObjects()
 			file := filepath.Join(t.TempDir(), "model.onnx")

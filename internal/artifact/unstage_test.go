@@ -63,6 +63,7 @@ func contentsOf(t *testing.T, src artifact.Source) map[string]string {
 func TestUnstage(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		for _, c := range []struct {
 			reason, directory, single string
 			files                     map[string]string
@@ -120,6 +121,7 @@ func TestUnstage(t *testing.T) {
 func TestUnstageWhatWasNotArranged(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		o := newObjects()
 		q := o.request(t, tree(t, map[string]string{"a": "1"}))
 		packed := o.get(stage(t, o.store, q))
@@ -142,6 +144,7 @@ func TestUnstageWhatWasNotArranged(t *testing.T) {
 func TestUnstageOtherBytes(t *testing.T) {
 	t.Parallel()
 	eachStore(t, func(t *testing.T, newObjects func() *objects) {
+		t.Helper()
 		for _, asTree := range []bool{false, true} {
 			o := newObjects()
 			q := o.request(t, tree(t, map[string]string{"a": "1", "b": "2"}))

@@ -76,7 +76,7 @@ func (c *call) describe(bucket string, o *objects.Object) *api.Object {
 	return &api.Object{
 		Kind: "storage#object", Id: bucket + "/" + o.Key + "/" + generation, Name: o.Key, Bucket: bucket,
 		SelfLink: c.link(path), MediaLink: "http://" + c.r.Host + "/download/storage/v1" + path + "?generation=" + generation + "&alt=media",
-		Generation: o.Generation, Metageneration: o.Metageneration, Etag: etag(o), Size: uint64(o.Size), //nolint:gosec // never negative
+		Generation: o.Generation, Metageneration: o.Metageneration, Etag: etag(o), Size: uint64(o.Size),
 		Crc32c: o.Checksums[crc32c], Md5Hash: md5Of(o), StorageClass: "STANDARD", Metadata: o.Metadata,
 		TimeCreated: timestamp(o.Created), Updated: timestamp(o.Modified), TimeStorageClassUpdated: timestamp(o.Created), TimeFinalized: timestamp(o.Created),
 		ContentType: o.Header[headerType], ContentEncoding: o.Header["Content-Encoding"], ContentLanguage: o.Header["Content-Language"],

@@ -74,7 +74,8 @@ func TestResume(t *testing.T) {
 	u.want(http.StatusBadRequest, "", "multiple of 262144", "bytes 262144-262153/*", "0123456789")
 	u.want(http.StatusBadRequest, "", "exceeds already uploaded", "bytes 524288-786431/*", part)
 	other := serve(t, dir)
-	u.url = other + u.url[strings.Index(u.url, "/upload"):]
+	_, path, _ := strings.Cut(u.url, "/upload")
+	u.url = other + "/upload" + path
 	u.want(more, have1, "", "bytes */*", "")
 	u.want(more, have2, "", "bytes 0-524287/*", part+part) // what is sent again is not kept twice
 	u.want(http.StatusOK, "", `"size":"524290"`, "bytes 524288-524289/524290", "yz")
@@ -94,7 +95,7 @@ func TestResume(t *testing.T) {
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	u := begin(t, serve(t, t.TempDir()), "&name=k", "")
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, u.url, nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodDelete, u.url, http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func TestRefusals(t *testing.T) {
 		status                     int
 		words                      string
 	}{
-		{"an unknown attribute", "POST", "/upload/storage/v1/b/models/o?uploadType=resumable&name=k", `{"colour": 1}`, 400, "colour"},
+		{"an unknown attribute", "POST", "/upload/storage/v1/b/models/o?uploadType=resumable&name=k", `{"shade": 1}`, 400, "shade"},
 		{"no name", "POST", "/upload/storage/v1/b/models/o?uploadType=media", "x", 400, "object name"},
 		{"no way to upload", "POST", "/upload/storage/v1/b/models/o?name=k", "x", 400, "uploadType"},
 		{"no bucket", "POST", "/upload/storage/v1/b/none/o?uploadType=media&name=k", "x", 404, "bucket does not exist"},

@@ -358,7 +358,7 @@ func (c *call) complete(s *session) error {
 		return err
 	}
 	o, err := write(c.store, f)
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	o.Key = s.Object.Name
