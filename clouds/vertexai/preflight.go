@@ -62,7 +62,7 @@ func (d *vertex) misfits(spec *driver.EndpointSpec, dep *driver.Deployment, m *w
 		return warnings, nil
 	}
 	image := m.ContainerSpec.ImageURI
-	if found := registryRegion.FindStringSubmatch(image); found != nil && found[1] != region {
+	if found := registryRegion.FindStringSubmatch(image); len(found) > 1 && found[1] != region {
 		warnings = append(warnings, fmt.Sprintf("The image of the version %s is in a registry in %s, and Vertex AI in %s may refuse to pull it: %s", dep.Model, found[1], region, image))
 	}
 	if ended, since := runtimes.VertexAIEnded(image, time.Now()); ended {

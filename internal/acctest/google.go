@@ -71,7 +71,8 @@ func (r *Rehearsal) vertex(ctx context.Context, method, address string, body any
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s %s answers %d: %s", method, address, resp.StatusCode, data)
 	}
-	return out, json.Unmarshal(data, &out)
+	err = json.Unmarshal(data, &out)
+	return out, err
 }
 
 // VertexChange makes a call to Vertex AI, and waits until its operation is done.

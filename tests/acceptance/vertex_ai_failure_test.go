@@ -137,7 +137,7 @@ func TestVertexEndpointDrift(t *testing.T) {
 			patch("trafficSplit", map[string]any{})()
 			all, _ := r.Vertex(t, http.MethodGet, "endpoints/fraud", nil)["deployedModels"].([]any)
 			for _, v := range all {
-				r.VertexChange(t, http.MethodPost, "endpoints/fraud:undeployModel", map[string]any{"deployedModelId": v.(map[string]any)["id"]}) //nolint:forcetypeassert // as the API has it
+				r.VertexChange(t, http.MethodPost, "endpoints/fraud:undeployModel", map[string]any{"deployedModelId": v.(map[string]any)["id"]})
 			}
 			r.VertexChange(t, http.MethodDelete, "endpoints/fraud", nil)
 		}},
@@ -152,7 +152,7 @@ func TestVertexLiveCount(t *testing.T) {
 	first := func() map[string]any {
 		t.Helper()
 		all, _ := r.Vertex(t, http.MethodGet, "endpoints/fraud", nil)["deployedModels"].([]any)
-		return all[0].(map[string]any) //nolint:forcetypeassert // as the API has it
+		return all[0].(map[string]any)
 	}
 	one := vertexConfig(t, r, "one", endpoint(vertexCPU))
 	run(t,

@@ -269,7 +269,7 @@ func TestVertexHandMadeEndpointImport(t *testing.T) {
 		e := r.Vertex(t, http.MethodGet, "endpoints/fraud", nil)
 		all, _ := e["deployedModels"].([]any)
 		for _, v := range all {
-			if v.(map[string]any)["id"] == "22" { //nolint:forcetypeassert // as the API has it
+			if v.(map[string]any)["id"] == "22" {
 				return fmt.Sprint(v)
 			}
 		}
