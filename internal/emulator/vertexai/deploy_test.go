@@ -118,6 +118,8 @@ func TestUndeploy(t *testing.T) {
 	p.refused("NOT_FOUND", "is not found", "POST", undeploy, `{"deployedModelId":"79"}`)
 	p.ok("POST", undeploy, `{"deployedModelId":"77","trafficSplit":{"78":100}}`)
 	p.refused("FAILED_PRECONDITION", "is being undeployed", "POST", undeploy, `{"deployedModelId":"77"}`)
+	p.refused("FAILED_PRECONDITION", "is being undeployed", "PATCH", "v1/endpoints/fraud?updateMask=trafficSplit", `{"trafficSplit":{"77":50,"78":50}}`)
+	p.ok("PATCH", "v1/endpoints/fraud?updateMask=labels", `{"labels":{"a":"b"},"trafficSplit":{"77":100}}`) // not in the mask
 	p.wants(p.ok("GET", "v1/endpoints/fraud", ""), "trafficSplit", `{"78":100}`)
 	p.minutes(2)
 	p.refused("NOT_FOUND", "is not found", "POST", undeploy, `{"deployedModelId":"77"}`)

@@ -29,15 +29,15 @@ func patchEndpoint(r *request) (any, error) {
 	if in.GetEtag() != "" && in.GetEtag() != e.pb.GetEtag() {
 		return nil, stale(e.name())
 	}
-	if err := r.notDeleted(e); err != nil {
-		return nil, err
-	}
 	paths := mask(r.query.Get("updateMask"))
 	if err := checkMask(paths); err != nil {
 		return nil, err
 	}
 	after := proto.CloneOf(e.pb)
 	assign(in.ProtoReflect(), after.ProtoReflect(), paths)
+	if err := r.notGone(e, after.GetTrafficSplit()); err != nil {
+		return nil, err
+	}
 	if err := r.checkPatch(e.pb, after, paths); err != nil {
 		return nil, err
 	}
@@ -74,6 +74,7 @@ func (r *request) checkPatch(before, after *pb.Endpoint, paths []string) error {
 	bad.displayName("endpoint.display_name", after.GetDisplayName())
 	bad.labels("endpoint.labels", after.GetLabels())
 	bad.logging(after.GetPredictRequestResponseLoggingConfig())
+	bad.networkLogging(after)
 	if before.GetPrivateServiceConnectConfig().GetEnablePrivateServiceConnect() != after.GetPrivateServiceConnectConfig().GetEnablePrivateServiceConnect() {
 		bad.add("endpoint.private_service_connect_config.enable_private_service_connect", "The field is immutable.")
 	}
@@ -90,6 +91,13 @@ func (r *request) checkPatch(before, after *pb.Endpoint, paths []string) error {
 		return checkSplit(after.GetTrafficSplit(), after, "")
 	}
 	return nil
+}
+
+// networkLogging refuses to log what is asked through a peered network.
+func (v *violations) networkLogging(e *pb.Endpoint) {
+	if e.GetNetwork() != "" && e.GetPredictRequestResponseLoggingConfig().GetEnabled() {
+		v.add("endpoint.predict_request_response_logging_config", "Request-response logging is not supported on endpoints with a network.")
+	}
 }
 
 // checkSplit holds that shares sum up to 100 and are of what is deployed; additional
@@ -132,15 +140,19 @@ func assign(from, to protoreflect.Message, paths []string) {
 	}
 }
 
-// notDeleted refuses to change what is being deleted.
-func (r *request) notDeleted(e *endpoint) error {
+// notGone refuses to change what is being deleted, and to give traffic to what is
+// being undeployed.
+func (r *request) notGone(e *endpoint, split map[string]int32) error {
 	running, err := r.running(e.subject())
 	if err != nil {
 		return err
 	}
 	for _, o := range running {
-		if o.Kind == "endpoints.delete" {
+		switch {
+		case o.Kind == "endpoints.delete":
 			return precondition("Endpoint `%s` is being deleted by operation %s.", e.name(), o.Name)
+		case o.Kind == "endpoints.undeployModel" && split[o.ID] > 0:
+			return precondition("DeployedModel \"%s\" is being undeployed from Endpoint `%s` by operation %s.", o.ID, e.name(), o.Name)
 		}
 	}
 	return nil
@@ -182,6 +194,7 @@ func updateEndpoint(r *request) (any, error) {
 	var bad violations
 	bad.inference(e.pb, change.GetClientConnectionConfig())
 	bad.logging(change.GetPredictRequestResponseLoggingConfig())
+	bad.networkLogging(&pb.Endpoint{Network: e.pb.GetNetwork(), PredictRequestResponseLoggingConfig: change.GetPredictRequestResponseLoggingConfig()})
 	if err := bad.err(); err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ package vertexai
 
 import (
 	"encoding/base64"
+	"fmt"
+	"hash/fnv"
 	"regexp"
 	"strconv"
 	"strings"
@@ -32,7 +34,7 @@ func paged[T any](r *request, all []T, field fieldOf[T]) (page []T, next string,
 	}
 	if token := r.query.Get("pageToken"); token != "" {
 		data, err := base64.RawURLEncoding.DecodeString(token)
-		text, ok := strings.CutPrefix(string(data), r.route.name+" ")
+		text, ok := strings.CutPrefix(string(data), r.list()+" ")
 		if err == nil && ok {
 			from, err = strconv.Atoi(text)
 		}
@@ -52,9 +54,18 @@ func paged[T any](r *request, all []T, field fieldOf[T]) (page []T, next string,
 		}
 	}
 	if to < len(all) {
-		next = base64.RawURLEncoding.EncodeToString([]byte(r.route.name + " " + strconv.Itoa(to)))
+		next = base64.RawURLEncoding.EncodeToString([]byte(r.list() + " " + strconv.Itoa(to)))
 	}
 	return page, next, nil
+}
+
+// list tells the list that is read from every other: a token of one is of no use for
+// another, nor for the same list filtered or ordered differently.
+func (r *request) list() string {
+	h := fnv.New64a()
+	_, path, _ := strings.Cut(r.http.URL.Path, "/locations/")
+	_, _ = fmt.Fprintf(h, "%s %q %q %q", r.Number, path, r.query.Get("filter"), r.query.Get("orderBy")) // never fails
+	return strconv.FormatUint(h.Sum64(), 36)
 }
 
 // filter decides by the values of fields.
