@@ -144,7 +144,11 @@ func (r *request) start(parent string, o *operation, keeps proto.Message) (proto
 			return nil, err
 		}
 	}
-	if r.fault != nil && r.fault.Action == fault.FailTransition {
+	switch {
+	case r.fault == nil:
+	case r.fault.Action == fault.Maintenance:
+		return nil, fmt.Errorf("faults.json: %q is nothing that Vertex AI does of its own", r.fault.Action)
+	default:
 		if err := r.script(o); err != nil {
 			return nil, err
 		}

@@ -152,6 +152,8 @@ func TestFailedTransitions(t *testing.T) {
 	p.changed("POST", "v1/endpoints?endpointId=other", `{"displayName":"d"}`)
 	p.faults(fails(`,"mode":"odd"`))
 	p.refused("INTERNAL", "is not a mode of failure", "POST", deploy, deployBody("79", "1"))
+	p.faults(strings.Replace(fails(""), "fail_transition", "maintenance", 1))
+	p.refused("INTERNAL", "nothing that Vertex AI does of its own", "POST", deploy, deployBody("79", "1"))
 }
 
 func TestFaults(t *testing.T) {

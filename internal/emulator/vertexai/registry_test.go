@@ -132,6 +132,9 @@ func TestUploadRefusals(t *testing.T) {
 		{"INVALID_ARGUMENT", "must be in the same region", replace(`,"containerSpec"`, key+`europe-west4/keyRings/r/cryptoKeys/k"},"containerSpec"`)},
 		{"INVALID_ARGUMENT", "must have the form", replace(`,"containerSpec"`, key+`us-central1/cryptoKeys/k"},"containerSpec"`)},
 		{"INVALID_ARGUMENT", "metadata_schema_uri", replace(`"displayName"`, `"metadata":{"a":1},"displayName"`)},
+		{"INVALID_ARGUMENT", "predict_schemata.instance_schema_uri", replace(`"displayName"`, `"predictSchemata":{"instanceSchemaUri":"https://a/b.yaml"},"displayName"`)},
+		{"INVALID_ARGUMENT", "model.container_spec.env", replace(`"imageUri"`, `"env":[{"name":"A-B"}],"imageUri"`)},
+		{"INVALID_ARGUMENT", "invoke_route_prefix", replace(`"imageUri"`, `"invokeRoutePrefix":"/a","imageUri"`)},
 		{"INVALID_ARGUMENT", "Invalid service account", replace(`"modelId"`, `"serviceAccount":"me","modelId"`)},
 		{"ALREADY_EXISTS", "already exists", uploadBody},
 		{"INVALID_ARGUMENT", "Only one of", replace(`"modelId"`, `"parentModel":"`+here+`/models/fraud","modelId"`)},
@@ -186,7 +189,17 @@ func TestModelDeletions(t *testing.T) {
 	// A number is not given again.
 	p.uploadNext()
 	p.wants(p.ok("GET", "v1/models/fraud@4", ""), "versionId", `"4"`)
-	p.changed("DELETE", "v1/models/fraud", "")
+	p.refused("INVALID_ARGUMENT", "must not have a version", "DELETE", "v1/models/fraud@3", "")
+	p.changed("POST", "v1/endpoints?endpointId=late", `{"displayName":"d"}`)
+	p.ok("POST", "v1/models/fraud@4:mergeVersionAliases", `{"versionAliases":["default"]}`)
+	p.ok("DELETE", "v1/models/fraud@3:deleteVersion", "")
+	p.refused("FAILED_PRECONDITION", "is being deleted", "POST", "v1/endpoints/late:deployModel", deployBody("1", "3"))
+	p.minutes(1)
+	p.ok("DELETE", "v1/models/fraud", "")
+	p.refused("FAILED_PRECONDITION", "is being deleted", "DELETE", "v1/models/fraud", "")
+	p.refused("FAILED_PRECONDITION", "is being deleted", "POST", "v1/models:upload", strings.Replace(uploadBody, `"modelId":"fraud"`, `"parentModel":"`+here+`/models/fraud"`, 1))
+	p.refused("FAILED_PRECONDITION", "is being deleted", "POST", "v1/endpoints/late:deployModel", deployBody("1", "4"))
+	p.minutes(1)
 	p.refused("NOT_FOUND", "is not found", "GET", "v1/models/fraud", "")
 	p.upload()
 	p.wants(p.ok("GET", "v1/models/fraud", ""), "versionId", `"1"`)
@@ -209,4 +222,12 @@ func TestModelCopies(t *testing.T) {
 	p.refused("NOT_FOUND", "is not found", "POST", europe+":copy", `{"sourceModel":"`+here+`/models/fraud@9"}`)
 	p.refused("INVALID_ARGUMENT", "same project", "POST", europe+":copy", `{"sourceModel":"projects/other/locations/us-central1/models/fraud"}`)
 	p.refused("ALREADY_EXISTS", "already exists", "POST", europe+":copy", `{"sourceModel":"`+here+`/models/fraud","modelId":"fraud"}`)
+	key := func(region string) string {
+		return `{"sourceModel":"` + here + `/models/fraud","modelId":"keyed","encryptionSpec":{"kmsKeyName":"projects/p/locations/` + region + `/keyRings/r/cryptoKeys/k"}}`
+	}
+	p.refused("INVALID_ARGUMENT", "same region", "POST", europe+":copy", key("us-central1"))
+	p.changed("POST", europe+":copy", key("europe-west4"))
+	// A version has the key of its model.
+	p.refused("FAILED_PRECONDITION", "must be the one of its parent model", "POST", europe+":copy",
+		strings.Replace(strings.Replace(key("europe-west4"), `"modelId":"keyed"`, `"parentModel":"projects/123/locations/europe-west4/models/keyed"`, 1), "Keys/k", "Keys/other", 1))
 }

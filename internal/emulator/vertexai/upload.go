@@ -32,6 +32,7 @@ func uploadModel(r *request) (any, error) {
 	bad.aliases(m.GetVersionAliases())
 	bad.container(m.GetContainerSpec())
 	bad.artifact(m.GetArtifactUri())
+	bad.schemata(m)
 	if m.GetMetadata() != nil && m.GetMetadataSchemaUri() == "" {
 		bad.add("model.metadata", "Metadata can only be set together with metadata_schema_uri.")
 	}
@@ -223,6 +224,17 @@ func copyModel(r *request) (any, error) {
 	spec.ModelSourceInfo = &pb.ModelSourceInfo{SourceType: v.spec.GetModelSourceInfo().GetSourceType(), Copy: true}
 	spec.VersionAliases, spec.DeployedModels, spec.EncryptionSpec, spec.Etag = nil, nil, in.GetEncryptionSpec(), ""
 	return r.start("models/"+newID, &operation{Subject: "models/" + newID, ID: number, First: in.GetParentModel() == ""}, spec)
+}
+
+// schemata are in Cloud Storage.
+func (v *violations) schemata(m *pb.Model) {
+	s := m.GetPredictSchemata()
+	for field, uri := range map[string]string{"predict_schemata.instance_schema_uri": s.GetInstanceSchemaUri(), "predict_schemata.parameters_schema_uri": s.GetParametersSchemaUri(),
+		"predict_schemata.prediction_schema_uri": s.GetPredictionSchemaUri(), "metadata_schema_uri": m.GetMetadataSchemaUri()} {
+		if uri != "" && !strings.HasPrefix(uri, "gs://") {
+			v.add("model."+field, "The schema URI \"%s\" must be one of Cloud Storage: gs://bucket/object.", uri)
+		}
+	}
 }
 
 func (v *violations) aliases(aliases []string) {
