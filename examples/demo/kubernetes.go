@@ -5,8 +5,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"net/http"
 	"strings"
 
@@ -38,17 +36,7 @@ func kubernetesPredict(ctx context.Context, urls map[string]string, body string)
 	}
 	req.Host = "fraud-" + namespace + ".models.example.com"
 	req.Header.Set("Authorization", "Bearer "+token.Status.Token)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: %s", resp.Status, data)
-	}
-	return data, err
+	return send(req)
 }
 
 // kubernetesLeftovers names everything of the provider's that is still in the cluster.

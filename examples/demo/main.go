@@ -131,7 +131,7 @@ func serve(ctx context.Context, tf *workspace, title, file, version string) erro
 			if machine := out["instance_type"][p.key]; machine != "" {
 				where = ", on " + machine + ", chosen from cpu = 2, memory_gib = 8"
 			}
-			fact(p.name, fmt.Sprintf("%-32s score %.4f from version %s%s", out["version_id"][p.key], *a.Score, a.Version, where))
+			fact(p.name, fmt.Sprintf("%-42s score %.4f from version %s%s", out["version_id"][p.key], *a.Score, a.Version, where))
 		}
 		return nil
 	})

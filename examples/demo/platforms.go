@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
@@ -24,6 +26,7 @@ type platform struct {
 
 var platforms = []platform{
 	{"sagemaker", "SageMaker", "no endpoint, configuration, model or version", sagemakerPredict, sagemakerLeftovers},
+	{"vertex_ai", "Vertex AI", "no endpoint, deployment, model or version", vertexAIPredict, vertexAILeftovers},
 	{"kubernetes", "Kubernetes", "no Deployment, Service, route or record", kubernetesPredict, kubernetesLeftovers},
 }
 
@@ -32,7 +35,8 @@ func names() string {
 	for i, p := range platforms {
 		all[i] = p.name
 	}
-	return strings.Join(all, " and ")
+	last := len(all) - 1
+	return strings.Join(all[:last], ", ") + " and " + all[last]
 }
 
 // open serves what terraform left in stateDir, as "terraform-provider-ml rehearse" does,
@@ -44,6 +48,21 @@ func open(stateDir string, use func(urls map[string]string) error) (err error) {
 	}
 	defer func() { err = errors.Join(err, server.Close()) }()
 	return use(server.Endpoints())
+}
+
+// send is how HTTP's own client asks an endpoint.
+func send(req *http.Request) ([]byte, error) {
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: %s", resp.Status, data)
+	}
+	return data, err
 }
 
 // answer is what an emulated endpoint says: who answered, and what the model computed.

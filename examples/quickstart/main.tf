@@ -16,6 +16,7 @@ terraform {
 
 provider "ml" {
   sagemaker = { region = "eu-west-1" }
+  vertex_ai = { project = "my-project", region = "europe-west4" }
   kubernetes = {
     namespace = "default"
     gateway   = { name = "shared", namespace = "infra", hostname = "models.example.com" }
@@ -25,7 +26,7 @@ provider "ml" {
 
 variable "platforms" {
   type    = set(string)
-  default = ["sagemaker", "kubernetes"]
+  default = ["sagemaker", "vertex_ai", "kubernetes"]
 }
 
 variable "model_file" {
