@@ -56,13 +56,16 @@ func (d *vertex) at(location string) *region {
 		project, name, _ := strings.Cut(location, "/")
 		r = &region{d: d, project: project, name: name, base: strings.TrimSuffix(d.cfg.EndpointURL, "/")}
 		if r.base == "" {
-			r.base = "https://" + name + "-aiplatform.googleapis.com"
+			r.base = publicHost(name)
 			r.calls, r.submissions = rate.NewLimiter(callsPerSecond, callBurst), rate.NewLimiter(submissionsPerSecond, submissionBurst)
 		}
 		d.regions[location] = r
 	}
 	return r
 }
+
+// publicHost is where Google serves a region.
+func publicHost(region string) string { return "https://" + region + "-aiplatform.googleapis.com" }
 
 // in is the name of something in the region.
 func (r *region) in(parts ...string) string {

@@ -44,7 +44,11 @@ func (d *vertex) Invoke(ctx context.Context, key driver.Key, id string, req driv
 // predict sends one request. What the model itself refuses is an answer; what is
 // refused before it comes to the model is an error.
 func (r *region) predict(ctx context.Context, key driver.Key, e *wireEndpoint, req driver.Request) (_ *driver.Response, by string, err error) {
-	out, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url(key.Name, e), bytes.NewReader(req.Body))
+	address := r.url(key.Name, e)
+	if r.d.cfg.EndpointURL != "" { // stands for the hosts of endpoints too
+		address = r.reached(r.base, key.Name, e)
+	}
+	out, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(req.Body))
 	if err != nil {
 		return nil, "", mlerr.Wrap(err, mlerr.InvalidArgument, "cannot invoke %s", key.ID())
 	}

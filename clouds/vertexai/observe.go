@@ -238,22 +238,27 @@ func (r *region) names(endpoint string, e *wireEndpoint) map[string]called {
 	return all
 }
 
-// url is where predictions are sent, without the platform's envelope.
+// url is where predictions are sent, without the platform's envelope. In rehearsal it is
+// the platform's address too: an emulator's own lives no longer than its process.
 func (r *region) url(name string, e *wireEndpoint) string {
+	base := r.base
+	if r.d.cfg.EndpointURL == "" || r.d.cfg.Isolated {
+		base = publicHost(r.name)
+		if e.Dedicated && e.DedicatedDNS != "" {
+			base = "https://" + strings.TrimPrefix(e.DedicatedDNS, "https://")
+		}
+	}
+	return r.reached(base, name, e)
+}
+
+// reached is where predictions are sent at a host.
+func (r *region) reached(base, name string, e *wireEndpoint) string {
 	for i := range e.DeployedModels {
 		if p := e.DeployedModels[i].PrivateEndpoints; e.Network != "" && p != nil && p.PredictURI != "" {
 			return p.PredictURI
 		}
 	}
-	return r.host(e) + "/" + v1 + "/" + r.endpoint(name) + ":rawPredict"
-}
-
-// host is the data plane's. A configured address stands for that too.
-func (r *region) host(e *wireEndpoint) string {
-	if !e.Dedicated || e.DedicatedDNS == "" || r.d.cfg.EndpointURL != "" {
-		return r.base
-	}
-	return "https://" + strings.TrimPrefix(e.DedicatedDNS, "https://")
+	return base + "/" + v1 + "/" + r.endpoint(name) + ":rawPredict"
 }
 
 // invokePolicy is what a caller has to be granted.

@@ -29,7 +29,7 @@ func onVertex(config string) string {
 
 const (
 	vertexID  = "vertex_ai/p1/europe-west4/fraud"
-	vertexURL = `^http://127\.0\.0\.1:[0-9]+/v1/projects/p1/locations/europe-west4/endpoints/fraud:rawPredict$`
+	vertexURL = "https://europe-west4-aiplatform.googleapis.com/v1/projects/p1/locations/europe-west4/endpoints/fraud:rawPredict"
 	vertexCPU = large + "\n scaling = {\n min = 1\n max = 4\n metrics = [{ type = \"requests_per_replica\", target = 200 }, { type = \"cpu\", target = 60 }]\n }"
 )
 
@@ -148,7 +148,7 @@ func TestVertexEndpointUpdates(t *testing.T) {
 			ConfigStateChecks: []statecheck.StateCheck{
 				has(theEndpoint, main+"model_version", text("1")), has(theEndpoint, main+"traffic", number(100)), has(theEndpoint, main+"scaling.min", number(1)),
 				has(theEndpoint, "auth.mode", text("iam")), has(theEndpoint, "network.access", text("public")), has(theEndpoint, "invoke_policy", knownvalue.NotNull()),
-				has(theEndpoint, "url", knownvalue.StringRegexp(regexp.MustCompile(vertexURL)))}},
+				has(theEndpoint, "url", text(vertexURL))}},
 		resource.TestStep{Config: base + onVertex(endpoint(`compute = { instance_type = "c2d-standard-2" }`)), ConfigPlanChecks: changesNothing()}, // the same type, written out
 		step(endpoint(large), has(theEndpoint, main+"instance_type", text("n2-standard-2"))),
 		step(endpoint(`compute = { instance_type = "n1-standard-4", accelerator = { type = "nvidia-t4", count = 2 } }`), has(theEndpoint, main+"instance_type", text("n1-standard-4"))),

@@ -197,11 +197,11 @@ func modelDeployed(r *request, o *operation) (proto.Message, error) {
 	return &pb.DeployModelResponse{DeployedModel: dm}, err
 }
 
-// connect says where deployments of a private endpoint can be reached, and a dedicated
-// endpoint: in rehearsal always at the server that is asked.
+// connect says where a dedicated endpoint can be reached, and deployments of a private
+// one, which in rehearsal is at the server that is asked.
 func (r *request) connect(e *endpoint) {
 	if e.pb.GetDedicatedEndpointEnabled() {
-		e.pb.DedicatedEndpointDns = r.address()
+		e.pb.DedicatedEndpointDns = e.ID + "." + r.Region + "-" + r.Number + ".prediction.vertexai.goog"
 	}
 	attachment := "projects/" + r.Number + "-tp/regions/" + r.Region + "/serviceAttachments/sa-" + e.ID
 	for _, dm := range e.pb.GetDeployedModels() {

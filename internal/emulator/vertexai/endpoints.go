@@ -124,8 +124,7 @@ func createEndpoint(r *request) (any, error) {
 	return r.start(e.subject(), &operation{Subject: e.subject()}, in)
 }
 
-// address is that of this server: also what stands for the host of a dedicated
-// endpoint, as in rehearsal nothing leaves loopback.
+// address is that of this server.
 func (r *request) address() string {
 	if r.http != nil {
 		if addr, ok := r.http.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {

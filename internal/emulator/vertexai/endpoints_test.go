@@ -75,6 +75,9 @@ func TestEndpointRefusals(t *testing.T) {
 		{"enable_private_service_connect", "e", `{"displayName":"d","privateServiceConnectConfig":{"projectAllowlist":["p"]}}`},
 		{"sampling_rate", "e", `{"displayName":"d","predictRequestResponseLoggingConfig":{"enabled":true,"samplingRate":1.5}}`},
 		{"bq://projectId", "e", `{"displayName":"d","predictRequestResponseLoggingConfig":{"enabled":true,"samplingRate":1,"bigqueryDestination":{"outputUri":"gs://b"}}}`},
+		{"not supported on endpoints with a network", "e", `{"displayName":"d","network":"projects/123/global/networks/n","predictRequestResponseLoggingConfig":{"enabled":true,"samplingRate":1}}`},
+		{"cannot have a network", "e", `{"displayName":"d","network":"projects/123/global/networks/n","dedicatedEndpointEnabled":true}`},
+		{"cannot be set when nothing is deployed", "e", `{"displayName":"d","trafficSplit":{"0":100}}`},
 		{"inference_timeout", "e", `{"displayName":"d","clientConnectionConfig":{"inferenceTimeout":"90s"}}`},
 		{"3600 seconds", "e", `{"displayName":"d","dedicatedEndpointEnabled":true,"clientConnectionConfig":{"inferenceTimeout":"3601s"}}`},
 	} {
@@ -116,7 +119,7 @@ func TestEndpointUpdates(t *testing.T) {
 	// What takes time.
 	p.refused("INVALID_ARGUMENT", "inference_timeout", "POST", "v1/endpoints/fraud:update", `{"endpoint":{"clientConnectionConfig":{"inferenceTimeout":"90s"}}}`)
 	p.refused("INVALID_ARGUMENT", "Nothing to update", "POST", "v1/endpoints/fraud:update", `{"endpoint":{"displayName":"x"}}`)
-	p.wants(p.ok("PATCH", "v1/endpoints/fraud?updateMask=dedicatedEndpointEnabled", `{"dedicatedEndpointEnabled":true}`), "dedicatedEndpointDns", `"`+strings.TrimPrefix(p.url, "http://")+`"`)
+	p.wants(p.ok("PATCH", "v1/endpoints/fraud?updateMask=dedicatedEndpointEnabled", `{"dedicatedEndpointEnabled":true}`), "dedicatedEndpointDns", `"fraud.us-central1-123.prediction.vertexai.goog"`)
 	p.refused("INVALID_ARGUMENT", "cannot be made a shared one", "PATCH", "v1/endpoints/fraud?updateMask=dedicatedEndpointEnabled", `{}`)
 	p.changed("POST", "v1/endpoints/fraud:update", `{"endpoint":{"clientConnectionConfig":{"inferenceTimeout":"90s"}}}`)
 	p.wants(p.ok("GET", "v1/endpoints/fraud", ""), "clientConnectionConfig", `{"inferenceTimeout":"90s"}`)
@@ -137,6 +140,9 @@ func TestPrivateEndpoints(t *testing.T) {
 	p.changed("POST", "v1/endpoints?endpointId=psa", `{"displayName":"d","network":"projects/123/global/networks/n"}`)
 	p.changed("POST", "v1/endpoints/psa:deployModel", deployBody("1", "1"))
 	p.refused("FAILED_PRECONDITION", "only one DeployedModel", "POST", "v1/endpoints/psa:deployModel", deployBody("2", "1"))
+	const logs = `"predictRequestResponseLoggingConfig":{"enabled":true,"samplingRate":1}}`
+	p.refused("INVALID_ARGUMENT", "not supported on endpoints with a network", "PATCH", "v1/endpoints/psa?updateMask=predictRequestResponseLoggingConfig", `{`+logs)
+	p.refused("INVALID_ARGUMENT", "not supported on endpoints with a network", "POST", "v1/endpoints/psa:update", `{"endpoint":{`+logs+`}`)
 	address, _ := p.ok("GET", "v1/endpoints/psa", "").at("deployedModels.0.privateEndpoints.predictHttpUri").(string)
 	p.wants(p.ok("POST", strings.TrimPrefix(address, p.url+"/"), `{"x":1}`), "echo", `{"x":1}`)
 	p.refused("NOT_FOUND", "no private deployments", "POST", strings.Replace(strings.TrimPrefix(address, p.url+"/"), "psa", "psc", 1), `{}`)
@@ -182,7 +188,12 @@ func TestEndpointLists(t *testing.T) {
 	a := p.ok("GET", "v1/endpoints?pageSize=2&readMask=name&pageToken="+token, "")
 	p.wants(a, "endpoints", `[{"name":"`+there+`/endpoints/two"}]`)
 	p.wants(a, "nextPageToken", "null")
-	p.refused("INVALID_ARGUMENT", "Page token", "GET", "v1/models?pageToken="+token, "")
+	// A token is of use for the list that it came from, and for no other.
+	for _, other := range []string{"v1/models?", "v1/endpoints?filter=endpoint%3Dtwo&", "v1/endpoints?orderBy=display_name&", "v1/projects/p1/locations/europe-west4/endpoints?", "v1/projects/other/locations/us-central1/endpoints?"} {
+		p.refused("INVALID_ARGUMENT", "Page token", "GET", other+"pageToken="+token, "")
+	}
+	p.refused("INVALID_ARGUMENT", "Page token", "GET", "v1/endpoints?pageToken=2", "")
+	p.wants(p.ok("GET", "v1/projects/123/locations/us-central1/endpoints?pageToken="+token, ""), "endpoints.1", "null") // the same list
 	p.refused("INVALID_ARGUMENT", "Invalid filter", "GET", "v1/endpoints?filter=color%3Dred", "")
 	p.refused("INVALID_ARGUMENT", "Invalid filter", "GET", "v1/endpoints?filter=endpoint%3D", "")
 	p.refused("INVALID_ARGUMENT", "Invalid order by", "GET", "v1/endpoints?orderBy=color", "")
