@@ -66,6 +66,17 @@ func (g *gcloud) refuses(words, args string) {
 	}
 }
 
+// shows wants all of the words in what is printed. Each command takes seconds.
+func (g *gcloud) shows(args string, words ...string) {
+	g.t.Helper()
+	out, err := g.run(args)
+	for _, word := range words {
+		if err != nil || !strings.Contains(out, word) {
+			g.t.Errorf("gcloud %s: %v\n%s\nwant …%s…", args, err, out, word)
+		}
+	}
+}
+
 func TestGcloudAI(t *testing.T) {
 	t.Parallel()
 	g, strays := newGcloudAI(t)
@@ -73,34 +84,28 @@ func TestGcloudAI(t *testing.T) {
 	upload := "ai models upload" + at + " --display-name=fraud --container-image-uri=us-docker.pkg.dev/vertex-ai/prediction/sklearn-cpu.1-5:latest --artifact-uri=gs://models/fraud"
 	g.says("", upload+" --model-id=fraud --labels=team=risk --container-ports=8080 --container-env-vars=A=b --container-predict-route=/predict --container-health-route=/health")
 	g.says("", upload+" --parent-model=projects/p1/locations/us-central1/models/fraud --version-aliases=golden")
-	g.refuses("already exists", upload+" --model-id=fraud")
 	g.says("fraud", "ai models list"+at)
-	g.says("containerSpec:", "ai models describe fraud"+at)
-	g.says("- golden", "ai models describe fraud@2"+at)
-	g.says("fraud     2 ", "ai models list-version fraud"+at)
+	g.shows("ai models describe fraud@golden"+at, "containerSpec:", "versionId: '2'", "- golden")
 	if t.Failed() {
 		return // what follows builds on it
 	}
 	g.says("", "ai endpoints create"+at+" --display-name=fraud --endpoint-id=fraud --labels=team=risk")
-	g.says("projects/123/locations/us-central1/endpoints/fraud", "ai endpoints describe fraud"+at)
 	deploy := "ai endpoints deploy-model fraud" + at + " --display-name=main --machine-type=n1-standard-2"
 	g.refuses("is not supported", "ai endpoints deploy-model fraud"+at+" --model=fraud --display-name=main --machine-type=m5-large")
 	g.says("", deploy+" --model=fraud@1 --deployed-model-id=77 --traffic-split=0=100")
 	g.says("", deploy+" --model=fraud@2 --deployed-model-id=78")
-	g.says("modelVersionId: '2'", "ai endpoints describe fraud"+at)
 	if t.Failed() {
 		return
 	}
 	g.predictions(at)
 	g.refuses("FAILED_PRECONDITION", "ai endpoints undeploy-model fraud"+at+" --deployed-model-id=77")
 	g.says("", "ai endpoints update fraud"+at+" --traffic-split=77=10,78=90 --update-labels=stage=test")
-	g.says("'77': 10", "ai endpoints describe fraud"+at)
+	g.shows("ai endpoints describe fraud"+at, "projects/123/locations/us-central1/endpoints/fraud", "modelVersionId: '2'", "'77': 10", "stage: test")
 	g.refuses("being-deployed", "ai endpoints delete fraud"+at)
 	g.says("", "ai endpoints undeploy-model fraud"+at+" --deployed-model-id=77 --traffic-split=78=100")
 	g.says("", "ai endpoints undeploy-model fraud"+at+" --deployed-model-id=78")
 	g.says("", "ai endpoints delete fraud"+at)
 	g.refuses("NOT_FOUND", "ai endpoints describe fraud"+at)
-	g.says("", "ai models delete-version fraud@2"+at)
 	g.says("", "ai models delete fraud"+at)
 	if n := strays.Load(); n > 0 {
 		t.Errorf("gcloud has tried %d times to reach what is not on loopback", n)
