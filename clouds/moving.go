@@ -25,12 +25,19 @@ func Moving(uri string) (ref driver.VersionRef, ok bool, err error) {
 		return driver.VersionRef{}, false, nil
 	}
 	ref, ok = driver.ParseVersionID(uri)
-	if !ok {
+	switch {
+	case !ok:
 		return ref, true, mlerr.New(mlerr.InvalidArgument, "%q is no version_id", uri).At("artifact.uri").
 			WithHint("Refer to ml_model.<name>.version_id, or write one as in %s@7; begin the path of a file with ./", ExampleID(driver.SageMaker))
+	case ref.Key.Platform != driver.AzureML && !versionNumber.MatchString(ref.Version):
+		return ref, true, mlerr.New(mlerr.InvalidArgument, "%q is no version_id: versions on %s have numbers, and %q is none", uri, ref.Key.Platform, ref.Version).At("artifact.uri").
+			WithHint("Name the version by its number, as in %s@7. An alias may mean another version tomorrow; ml_model.<name>.versions tells which one has it", ref.Key.ID())
 	}
 	return ref, true, nil
 }
+
+// versionNumber is a version where the platform counts them.
+var versionNumber = regexp.MustCompile(`^[1-9][0-9]*$`)
 
 // Offer is the artifact of a version, for a model elsewhere.
 type Offer struct {

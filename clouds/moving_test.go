@@ -21,6 +21,10 @@ func TestMoving(t *testing.T) {
 		"sagemaker/eu-west-1/fraud@7":               {true, mlerr.Unknown},
 		"vertex_ai/my-project/europe-west4/fraud@3": {true, mlerr.Unknown},
 		"kubernetes/default/fraud@5":                {true, mlerr.Unknown},
+		"sagemaker/eu-west-1/fraud@champion":        {true, mlerr.InvalidArgument}, // an alias is no version
+		"vertex_ai/my-project/europe-west4/f@best":  {true, mlerr.InvalidArgument},
+		"kubernetes/default/fraud@05":               {true, mlerr.InvalidArgument},
+		"azure_ml/s/g/w/fraud@2.0":                  {true, mlerr.Unknown},         // where versions are texts
 		"kubernetes/fraud@5":                        {true, mlerr.InvalidArgument}, // looks like one, and is none
 		"./kubernetes/fraud@5":                      {false, mlerr.Unknown},
 		"models/fraud@7.onnx":                       {false, mlerr.Unknown},
