@@ -75,8 +75,8 @@ func (p *modelPlan) digest(ctx context.Context, all *platforms) error {
 		return nil
 	}
 	found, err := all.artifactDigest(ctx, p.cloud, a.URI, wanted)
-	if wanted == "" && mlerr.Is(err, mlerr.NotFound) && p.moved(a.URI) {
-		found, err = p.current(), nil // gone there since
+	if withdrawn(err) && p.moved(a.URI) {
+		found, err = p.current(), nil // a version is the same bytes for ever
 	}
 	switch {
 	case mlerr.PathOf(err) == "artifact.sha256" && unknown.Has("artifact.sha256"):
@@ -94,9 +94,22 @@ func (p *modelPlan) digest(ctx context.Context, all *platforms) error {
 	return nil
 }
 
+// withdrawn reports whether an artifact cannot be looked at, now and perhaps never
+// again: it is gone, or its platform is not configured any more, or closed.
+func withdrawn(err error) bool {
+	switch mlerr.CodeOf(err) {
+	case mlerr.NotFound, mlerr.PermissionDenied, mlerr.Unauthenticated, mlerr.InvalidArgument, mlerr.Unsupported:
+		return true
+	}
+	return false
+}
+
 // moved reports whether the current version was made from the version at that
 // address.
 func (p *modelPlan) moved(uri string) bool {
+	if id, _ := p.prior["id"].(types.String); id.ValueString() != p.spec.Key.ID() { // it becomes another model
+		return false
+	}
 	was, _ := p.prior["artifact"].(types.Object)
 	before, _ := was.Attributes()["uri"].(types.String)
 	_, moving, _ := clouds.Moving(uri)

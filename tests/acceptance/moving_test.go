@@ -25,6 +25,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/mlplane/terraform-provider-ml/internal/acctest"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 )
 
 // everywhere is a provider that has all platforms.
@@ -159,6 +160,27 @@ func TestMovedBytesAreTheSame(t *testing.T) {
 	)
 }
 
+// TestMovedFromAClosedAccount goes on with what was moved when the platform that it
+// came from cannot be reached any more; what is new has to be read there.
+func TestMovedFromAClosedAccount(t *testing.T) {
+	t.Parallel()
+	r := acctest.NewRehearsal(t)
+	const first, second = `"sagemaker/eu-west-1/fraud@1"`, `"sagemaker/eu-west-1/fraud@2"`
+	from, digest := source("sagemaker", acctest.Model(t, "one")), `sha256 = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"`
+	closed := func() {
+		r.Fail(t, fault.Fault{Call: "sagemaker.DescribeModelPackageGroup", Action: fault.Error, Code: "AccessDeniedException", Message: "the account is closed", Status: http.StatusForbidden})
+	}
+	run(t,
+		resource.TestStep{Config: everywhere(r) + from},
+		resource.TestStep{Config: everywhere(r) + from + moved("vertex_ai", first)},
+		resource.TestStep{Config: everywhere(r) + moved("vertex_ai", first)}, // the source is destroyed
+		resource.TestStep{PreConfig: closed, Config: everywhere(r) + moved("vertex_ai", first), ConfigPlanChecks: changesNothing()},
+		resource.TestStep{Config: everywhere(r) + moved("vertex_ai", first, digest), ConfigPlanChecks: changesNothing()},
+		resource.TestStep{Config: everywhere(r) + moved("vertex_ai", second), PlanOnly: true, ExpectError: pattern("artifact.uri", "the account is closed")},
+		resource.TestStep{Config: everywhere(r) + moved("vertex_ai", first)},
+	)
+}
+
 // TestMovingRefused says at plan what cannot be moved, and why.
 func TestMovingRefused(t *testing.T) {
 	t.Parallel()
@@ -180,6 +202,7 @@ func TestMovingRefused(t *testing.T) {
 		"sagemaker/eu-west-1/by-hand@1":     "its container has no model in S3",
 		"azure_ml/sub/group/workspace/no@1": "azure_ml is not answered by this release",
 		"sagemaker/fraud@1":                 "is no version_id",
+		"sagemaker/eu-west-1/by-hand@best":  "versions on sagemaker have numbers",
 	} {
 		run(t, resource.TestStep{Config: everywhere(r) + moved("kubernetes", fmt.Sprintf("%q", uri)), PlanOnly: true, ExpectError: pattern("artifact.uri", says)})
 	}
