@@ -154,6 +154,7 @@ func (r *request) checkEndpoint(e *pb.Endpoint) error {
 	case e.GetDedicatedEndpointEnabled():
 		bad.add("endpoint.dedicated_endpoint_enabled", "A dedicated endpoint cannot have a network.")
 	}
+	bad.networkLogging(e)
 	if private != nil && !private.GetEnablePrivateServiceConnect() {
 		bad.add("endpoint.private_service_connect_config.enable_private_service_connect", "Required field is not set.")
 	}
