@@ -26,6 +26,9 @@ func endpointLabels(spec *driver.EndpointSpec) map[string]string {
 	if len(spec.Settings.Auth.Invokers) > 0 {
 		labels[labelInvokers] = yes
 	}
+	if spec.Settings.RequestTimeout != 0 && !timed(&spec.Settings) {
+		labels[labelTimeout] = yes
+	}
 	maps.Copy(labels, spec.Labels)
 	return labels
 }
@@ -61,8 +64,13 @@ func owned(e *wireEndpoint, name string) bool {
 	return e.Labels[labelManagedBy] == managedBy && e.Labels[labelEndpoint] == name
 }
 
+// timed reports whether an endpoint's requests can have a time of their own.
+func timed(s *driver.Settings) bool {
+	return dedicated(s) || s.Network.Access == accessPrivate && s.Network.Network == ""
+}
+
 func connection(s *driver.Settings) *clientConnection {
-	if s.RequestTimeout == 0 {
+	if s.RequestTimeout == 0 || !timed(s) {
 		return nil
 	}
 	return &clientConnection{fmt.Sprintf("%ds", int(s.RequestTimeout/time.Second))}
@@ -84,6 +92,55 @@ func (r *region) patch(ctx context.Context, read *wireEndpoint, name string, cha
 // UpdateSettings changes what can change of an endpoint, and confirms its marks.
 func (d *vertex) UpdateSettings(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState) error {
 	r, name, want, now := d.at(spec.Key.Location), spec.Key.Name, &spec.Settings, &seen.Settings
+	if err := fixed(spec, now); err != nil {
+		return err
+	}
+	read, err := r.getEndpoint(ctx, name)
+	if err != nil {
+		return err
+	}
+	change, fields := wireEndpoint{Labels: r.labels(spec, read), Dedicated: dedicated(want)}, []string{"labels"}
+	for _, mark := range []string{labelIncomplete, labelUntested} {
+		if read.Labels[mark] != "" {
+			change.Labels[mark] = read.Labels[mark]
+		}
+	}
+	change.Labels = r.keepUsers(change.Labels, read, spec)
+	if dedicated(want) != dedicated(now) {
+		fields = append(fields, "dedicated_endpoint_enabled")
+	}
+	granted := !slices.Equal(want.Auth.Invokers, now.Auth.Invokers)
+	if granted && len(want.Auth.Invokers) == 0 {
+		// Before the label goes by which the policy is looked at: a run that is cut off
+		// in between must leave no grant that nobody sees any more.
+		if err := r.setInvokers(ctx, name, nil); err != nil {
+			return err
+		}
+	}
+	slow := wireEndpoint{Name: r.endpoint(name)}
+	if slow.Logging, err = r.patchSettings(ctx, read, name, change, fields, want, now); err != nil {
+		return err
+	}
+	if granted && len(want.Auth.Invokers) > 0 {
+		if err := r.setInvokers(ctx, name, want.Auth.Invokers); err != nil {
+			return err
+		}
+	}
+	if timed(want) && want.RequestTimeout != now.RequestTimeout {
+		if slow.ClientConnection = connection(want); slow.ClientConnection == nil {
+			slow.ClientConnection = &clientConnection{} // back to the platform's default
+		}
+	}
+	if slow.ClientConnection == nil && slow.Logging == nil {
+		return nil
+	}
+	return r.start(ctx, "endpoints/"+name, call{name: "endpoints.update", doing: "change the settings of " + spec.Key.ID(), method: http.MethodPost,
+		path: r.endpoint(name) + ":update", in: map[string]any{"endpoint": slow}}, started{kind: updating})
+}
+
+// fixed refuses to change what an endpoint has from its creation on.
+func fixed(spec *driver.EndpointSpec, now *driver.Settings) error {
+	want := &spec.Settings
 	for path, differs := range map[string]bool{"encryption.key": want.Encryption.Key != now.Encryption.Key,
 		"network.access": want.Network.Access != now.Network.Access, "network.network": want.Network.Network != now.Network.Network} {
 		if differs {
@@ -91,42 +148,30 @@ func (d *vertex) UpdateSettings(ctx context.Context, spec *driver.EndpointSpec, 
 				WithHint("Give the endpoint another name, or destroy it first")
 		}
 	}
-	read, err := r.getEndpoint(ctx, name)
-	if err != nil {
-		return err
-	}
-	change, fields := wireEndpoint{Labels: r.labels(spec, read), Logging: logging(want), Dedicated: dedicated(want)}, []string{"labels"}
-	for _, mark := range []string{labelIncomplete, labelUntested} {
-		if read.Labels[mark] != "" {
-			change.Labels[mark] = read.Labels[mark]
-		}
-	}
-	change.Labels = r.keepUsers(change.Labels, read, spec)
+	return nil
+}
+
+// patchSettings changes fields of an endpoint, if any has to, and what it logs. Where
+// that is refused of an endpoint with serving resources of its own, it is returned:
+// of those the platform may take it as an operation only.
+func (r *region) patchSettings(ctx context.Context, read *wireEndpoint, name string, change wireEndpoint, fields []string, want, now *driver.Settings) (*requestLogging, error) {
+	const field = "predict_request_response_logging_config"
 	if !equalCapture(want.Capture, now.Capture) {
-		fields = append(fields, "predict_request_response_logging_config")
-	}
-	if dedicated(want) != dedicated(now) {
-		fields = append(fields, "dedicated_endpoint_enabled")
-	}
-	if len(fields) > 1 || !maps.Equal(change.Labels, read.Labels) {
-		if err := r.patch(ctx, read, name, change, fields...); err != nil {
-			return err
+		change.Logging = logging(want)
+		err := r.patch(ctx, read, name, change, append(slices.Clone(fields), field)...)
+		if !timed(want) || !mlerr.Is(err, mlerr.InvalidArgument) {
+			return nil, err
+		}
+		if change.Logging == nil {
+			change.Logging = &requestLogging{}
 		}
 	}
-	if !slices.Equal(want.Auth.Invokers, now.Auth.Invokers) {
-		if err := r.setInvokers(ctx, name, want.Auth.Invokers); err != nil {
-			return err
-		}
+	refused := change.Logging
+	change.Logging = nil
+	if len(fields) == 1 && maps.Equal(change.Labels, read.Labels) {
+		return refused, nil
 	}
-	if want.RequestTimeout == now.RequestTimeout {
-		return nil
-	}
-	timeout := connection(want)
-	if timeout == nil {
-		timeout = &clientConnection{} // back to the platform's default
-	}
-	return r.start(ctx, "endpoints/"+name, call{name: "endpoints.update", doing: "set the request timeout of " + spec.Key.ID(), method: http.MethodPost,
-		path: r.endpoint(name) + ":update", in: map[string]any{"endpoint": wireEndpoint{Name: r.endpoint(name), ClientConnection: timeout}}}, started{kind: updating})
+	return refused, r.patch(ctx, read, name, change, fields...)
 }
 
 // keepUsers leaves the user's labels as they are: SetLabels comes later.

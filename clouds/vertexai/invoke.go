@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
@@ -25,6 +26,10 @@ func (d *vertex) Invoke(ctx context.Context, key driver.Key, id string, req driv
 	e, err := r.remembered(ctx, key.Name)
 	if err != nil {
 		return nil, err
+	}
+	if e.attached() && d.cfg.EndpointURL == "" {
+		return nil, mlerr.New(mlerr.Unsupported, "%s is answered behind a service attachment only", key.ID()).
+			WithHint("Send requests to a forwarding rule that leads to %s", r.url(key.Name, e))
 	}
 	for range mostTries {
 		answered, by, err := r.predict(ctx, key, e, req)
@@ -48,6 +53,8 @@ func (r *region) predict(ctx context.Context, key driver.Key, e *wireEndpoint, r
 	if r.d.cfg.EndpointURL != "" { // stands for the hosts of endpoints too
 		address = r.reached(r.base, key.Name, e)
 	}
+	ctx, stop := context.WithTimeout(ctx, patience(e))
+	defer stop()
 	out, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(req.Body))
 	if err != nil {
 		return nil, "", mlerr.Wrap(err, mlerr.InvalidArgument, "cannot invoke %s", key.ID())
@@ -67,6 +74,25 @@ func (r *region) predict(ctx context.Context, key driver.Key, e *wireEndpoint, r
 	}
 	return &driver.Response{Status: a.status, Body: a.body, Deployment: name, RequestID: requestID(a.header, nil)}, by, nil
 }
+
+// patience is how long a model has for its answer, and its answer for the way.
+func patience(e *wireEndpoint) time.Duration {
+	const way = 30 * time.Second
+	given := sharedTimeout
+	if e.Dedicated || e.attached() {
+		given = defaultInference
+	}
+	if c := e.ClientConnection; c != nil {
+		if d, err := time.ParseDuration(c.InferenceTimeout); err == nil && d > 0 {
+			given = d
+		}
+	}
+	return given + way
+}
+
+// defaultInference is what requests to an endpoint with serving resources of its own
+// have, if nothing is said.
+const defaultInference = 10 * time.Minute
 
 // refused is a request that no model has seen. An endpoint that has just been given
 // its traffic may not know of it yet, and one that was at zero wakes up.

@@ -26,6 +26,7 @@ const (
 	labelIncomplete = "ml-incomplete"
 	labelUntested   = "ml-untested"
 	labelInvokers   = "ml-invokers" // the endpoint's policy is looked at
+	labelTimeout    = "ml-timeout"  // the time that the shared host gives is asked for
 	labelAccount    = "ml-account"  // the local part of the service account's address
 	labelDomain     = "ml-account-domain"
 	labelDeployment = "ml-d-" // + a deployment's name: the id of one that was adopted

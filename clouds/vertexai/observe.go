@@ -167,7 +167,7 @@ func (r *region) state(key driver.Key, e *wireEndpoint) *driver.EndpointState {
 	}
 	set := &s.Settings
 	set.Network = driver.Network{Access: accessPublic, Network: e.Network}
-	if e.Network != "" || e.PrivateService != nil && e.PrivateService.Enable {
+	if e.Network != "" || e.attached() {
 		set.Network.Access = accessPrivate
 	}
 	set.Auth.Mode, set.Encryption.Key = authIAM, e.EncryptionSpec.key()
@@ -179,6 +179,8 @@ func (r *region) state(key driver.Key, e *wireEndpoint) *driver.EndpointState {
 	}
 	if c := e.ClientConnection; c != nil {
 		set.RequestTimeout, _ = time.ParseDuration(c.InferenceTimeout)
+	} else if e.Labels[labelTimeout] == yes && !e.Dedicated && !e.attached() {
+		set.RequestTimeout = sharedTimeout
 	}
 	names := r.names(key.Name, e)
 	busiest, most := "", -1
@@ -198,6 +200,9 @@ func (r *region) state(key driver.Key, e *wireEndpoint) *driver.EndpointState {
 	}
 	return s
 }
+
+// attached reports whether an endpoint is one of Private Service Connect.
+func (e *wireEndpoint) attached() bool { return e.PrivateService != nil && e.PrivateService.Enable }
 
 // called is what a deployment is called in the configuration, and whether it is ours.
 type called struct {
@@ -239,8 +244,19 @@ func (r *region) names(endpoint string, e *wireEndpoint) map[string]called {
 }
 
 // url is where predictions are sent, without the platform's envelope. In rehearsal it is
-// the platform's address too: an emulator's own lives no longer than its process.
+// the platform's address too: an emulator's own lives no longer than its process. With
+// Private Service Connect the address is the consumer's to choose: what is known, once
+// something is deployed, is the service attachment that a forwarding rule leads to.
 func (r *region) url(name string, e *wireEndpoint) string {
+	if e.attached() {
+		attachment := e.PrivateService.Attachment
+		for i := range e.DeployedModels {
+			if p := e.DeployedModels[i].PrivateEndpoints; p != nil {
+				attachment = cmp.Or(attachment, p.Attachment)
+			}
+		}
+		return attachment
+	}
 	base := r.base
 	if r.d.cfg.EndpointURL == "" || r.d.cfg.Isolated {
 		base = publicHost(r.name)

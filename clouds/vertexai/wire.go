@@ -90,8 +90,9 @@ type wireEndpoint struct {
 }
 
 type privateService struct {
-	Enable    bool     `json:"enablePrivateServiceConnect,omitempty"`
-	Allowlist []string `json:"projectAllowlist,omitempty"`
+	Enable     bool     `json:"enablePrivateServiceConnect,omitempty"`
+	Allowlist  []string `json:"projectAllowlist,omitempty"`
+	Attachment string   `json:"serviceAttachment,omitempty"`
 }
 
 type clientConnection struct {
@@ -127,6 +128,7 @@ type deployedModel struct {
 	} `json:"status,omitempty"`
 	PrivateEndpoints *struct {
 		PredictURI string `json:"predictHttpUri"`
+		Attachment string `json:"serviceAttachment"`
 	} `json:"privateEndpoints,omitempty"`
 }
 
