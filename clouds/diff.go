@@ -94,6 +94,15 @@ func (c *Cloud) Replaces(before, after *driver.EndpointSpec) []string {
 	return all
 }
 
+// ReplacesModel lists the attributes that differ between two specifications and that
+// only a new model can have otherwise.
+func (c *Cloud) ReplacesModel(before, after *driver.ModelSpec) []string {
+	if !c.Features().FixedModelKey || before.EncryptionKey == after.EncryptionKey || after.Unknown.In("encryption") {
+		return nil
+	}
+	return []string{"encryption.key"}
+}
+
 // lookup finds the value at a dotted path; nil if it is not there.
 func lookup(v any, path string) any {
 	for name := range strings.SplitSeq(path, ".") {

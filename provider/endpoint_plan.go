@@ -167,12 +167,22 @@ func (p *endpointPlan) facts(computed members, replaced bool) {
 	changed := func(name string, was, is any) bool { return p.spec.Unknown.In(name) || !same(was, is) }
 	was, is := &p.was.Settings, &p.spec.Settings
 	due := p.known != nil && (p.known.Phase == driver.Failed || p.known.Unfinished != "")
-	if due || p.prior["url"].IsNull() || changed("network", was.Network, is.Network) || changed("encryption", was.Encryption, is.Encryption) {
+	if due || p.prior["url"].IsNull() || changed("network", was.Network, is.Network) || changed("encryption", was.Encryption, is.Encryption) || p.moves(was, is) {
 		computed.forget("url")
 	}
 	if p.prior["url"].IsNull() || changed("auth", was.Auth, is.Auth) {
 		computed.forget("invoke_policy")
 	}
+}
+
+// moves reports whether the change gives an endpoint on Vertex AI another address: it
+// has that of a host of its own, or in a peered network that of its deployment.
+func (p *endpointPlan) moves(was, is *driver.Settings) bool {
+	own := func(s *driver.Settings) bool { return s.VertexAI != nil && s.VertexAI.Dedicated }
+	if own(was) != own(is) || p.spec.Unknown.In("vertex_ai") {
+		return true
+	}
+	return p.spec.Key.Platform == driver.VertexAI && is.Network.Network != "" && (p.spec.Unknown.In("deployments") || !same(p.was.Deployments, p.spec.Deployments))
 }
 
 // explain tells what a user might not expect of the change.

@@ -6,7 +6,6 @@ package provider
 import (
 	"context"
 
-	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
@@ -29,8 +28,8 @@ func (r *modelResource) ModifyPlan(ctx context.Context, req resource.ModifyPlanR
 	if report(&resp.Diagnostics, p.doing, r.prepare(ctx, p)) {
 		return
 	}
-	if p.replaced() {
-		resp.RequiresReplace = append(resp.RequiresReplace, path.Root("location"))
+	for _, dotted := range p.replaces() {
+		resp.RequiresReplace = append(resp.RequiresReplace, attributePath(dotted))
 	}
 	if p.known != nil && p.known.Unfinished != "" {
 		resp.Diagnostics.AddWarning("The model is not finished and will be", sentence(p.known.Unfinished))
@@ -125,14 +124,19 @@ func (p *modelPlan) current() string {
 
 func (p *modelPlan) unknown(name string) bool { return p.spec.Unknown.Has(name) }
 
-// replaced reports whether the model is to be another one.
-func (p *modelPlan) replaced() bool {
+// replaces names the attributes that only another model can have as wanted.
+func (p *modelPlan) replaces() []string {
 	if p.prior == nil || p.unknown("location") || p.unknown("name") {
-		return false
+		return nil
 	}
-	id, _ := p.prior["id"].(types.String)
-	return id.ValueString() != p.spec.Key.ID()
+	all := p.cloud.ReplacesModel(modelSpecOf(types.ObjectValueMust(p.config.AttributeTypes(background), p.prior)), p.spec)
+	if id, _ := p.prior["id"].(types.String); id.ValueString() != p.spec.Key.ID() {
+		all = append(all, "location")
+	}
+	return all
 }
+
+func (p *modelPlan) replaced() bool { return len(p.replaces()) > 0 }
 
 // planned is the configuration with its defaults, and with what is known already
 // of what the platform will say.

@@ -54,6 +54,10 @@ type Features struct {
 	// is an object can change, but neither come nor go.
 	Replace []string
 
+	// FixedModelKey: a model has its encryption.key from its creation on. Otherwise
+	// another one publishes a version.
+	FixedModelKey bool
+
 	Gaps []Gap
 }
 

@@ -156,6 +156,7 @@ func TestVertexEndpointUpdates(t *testing.T) {
 		step(endpoint(large+"\n scaling = { min = 2 }"), has(theEndpoint, main+"scaling.max", number(2))),
 		step(endpoint(vertexCPU), has(theEndpoint, main+"scaling.max", number(4)), has(theEndpoint, main+"scaling.metrics", knownvalue.ListSizeExact(2))),
 		step(endpoint(large, `labels = { team = "risk" }`), has(theEndpoint, "labels.team", text("risk"))),
+		step(endpoint(large, `request_timeout = "60s"`), has(theEndpoint, "request_timeout", text("60s"))),
 		step(endpoint(large, `auth = { invokers = ["serviceAccount:caller@p1.iam.gserviceaccount.com"] }`), has(theEndpoint, "auth.mode", text("iam"))),
 		step(endpoint(large, `capture = { percent = 10, destination = "bq://p1.logs.fraud" }`), has(theEndpoint, "capture.include", knownvalue.SetSizeExact(2))),
 		step(endpoint(large, `vertex_ai = { service_account = "serving@p1.iam.gserviceaccount.com" }`), has(theEndpoint, "vertex_ai.service_account", knownvalue.NotNull())),
@@ -163,6 +164,58 @@ func TestVertexEndpointUpdates(t *testing.T) {
 		step(own(`request_timeout = "5m"`), has(theEndpoint, "request_timeout", text("5m"))),
 		step(strings.Replace(own(""), large, large+"\n scaling = {\n min = 0\n max = 3\n scale_in_cooldown = \"10m\"\n metrics = [{ type = \"cpu\", target = 60 }]\n }", 1), has(theEndpoint, main+"scaling.min", number(0))),
 		step(own(`timeouts = { update = "20m" }`), has(theEndpoint, "timeouts.update", text("20m"))),
+	)
+}
+
+// TestVertexModelReplacement: the name, the region and the key are those of the model,
+// and of all its versions.
+func TestVertexModelReplacement(t *testing.T) {
+	t.Parallel()
+	key := func(name string) string {
+		return `encryption = { key = "projects/p1/locations/europe-west4/keyRings/r/cryptoKeys/` + name + `" }`
+	}
+	file := acctest.Model(t, "one")
+	for name, c := range map[string]struct{ from, to string }{
+		"name":        {model(file), strings.Replace(model(file), `name = "fraud"`, `name = "churn"`, 1)},
+		"region":      {model(file), strings.Replace(model(file), `name = "fraud"`, "name = \"fraud\"\n  location = \"us-central1\"", 1)},
+		"a key":       {model(file), model(file, key("k"))},
+		"another key": {model(file, key("k")), model(file, key("other"))},
+		"no key":      {model(file, key("k")), model(file)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := acctest.NewRehearsal(t)
+			run(t,
+				resource.TestStep{Config: r.VertexProvider() + onVertex(c.from)},
+				resource.TestStep{Config: r.VertexProvider() + onVertex(c.to),
+					ConfigPlanChecks: plans(theModel, plancheck.ResourceActionDestroyBeforeCreate, leavesOpen(theModel, "version_id"))},
+			)
+		})
+	}
+}
+
+// TestVertexEndpointAddress: a plan leaves open what moves, and nothing else does.
+func TestVertexEndpointAddress(t *testing.T) {
+	t.Parallel()
+	r := acctest.NewRehearsal(t)
+	step := func(content, settings, url string, expect ...plancheck.PlanCheck) resource.TestStep {
+		return resource.TestStep{Config: r.VertexProvider() + onVertex(model(acctest.Model(t, content))+endpoint(large, settings)),
+			ConfigPlanChecks:  resource.ConfigPlanChecks{PreApply: expect},
+			ConfigStateChecks: []statecheck.StateCheck{has(theEndpoint, "url", knownvalue.StringRegexp(regexp.MustCompile(url)))}}
+	}
+	const (
+		own    = `^https://fraud\.europe-west4-[0-9]+\.prediction\.vertexai\.goog/v1/`
+		peered = `network = { access = "private", network = "projects/123/global/networks/n" }`
+		inside = `^http://.*/endpoints/fraud/deployedModels/[0-9]+:predict$`
+	)
+	run(t,
+		step("one", "", "^"+vertexURL+"$"),
+		step("two", "", "^"+vertexURL+"$", knows(theEndpoint, "url", vertexURL)),
+		step("two", "vertex_ai = { dedicated = true }", own, leavesOpen(theEndpoint, "url")),
+		step("three", "vertex_ai = { dedicated = true }", own),
+		step("three", `network = { access = "private" }`, "^projects/[^/]+/regions/europe-west4/serviceAttachments/"),
+		step("three", peered, inside, leavesOpen(theEndpoint, "url")),
+		step("four", peered, inside, leavesOpen(theEndpoint, "url")),
 	)
 }
 
