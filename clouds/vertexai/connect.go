@@ -8,6 +8,7 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 
 	"cloud.google.com/go/auth"
@@ -31,6 +32,9 @@ func (c *Config) completed() *Config {
 	c.Project = cmp.Or(c.Project, environment("GOOGLE_PROJECT", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT"))
 	c.Region = cmp.Or(c.Region, environment("GOOGLE_REGION", "GCLOUD_REGION", "CLOUDSDK_COMPUTE_REGION"))
 	c.ImpersonateServiceAccount = cmp.Or(c.ImpersonateServiceAccount, environment("GOOGLE_IMPERSONATE_SERVICE_ACCOUNT"))
+	if override, _ := strconv.ParseBool(environment("USER_PROJECT_OVERRIDE")); override {
+		c.QuotaProject = cmp.Or(c.QuotaProject, environment("GOOGLE_BILLING_PROJECT"), c.Project)
+	}
 	if c.Credentials.Reveal() == "" && c.AccessToken.Reveal() == "" {
 		if token := environment("GOOGLE_OAUTH_ACCESS_TOKEN"); token != "" {
 			c.AccessToken = secret.New(token)
@@ -68,10 +72,21 @@ func (d *vertex) client() (*http.Client, error) {
 		}
 		var c *auth.Credentials
 		if c, d.err = d.credentials(plain); d.err == nil {
-			d.err = httptransport.AddAuthorizationMiddleware(d.signed, c)
+			d.err = sign(d.signed, c)
 		}
 	})
 	return d.signed, d.err
+}
+
+// sign has a client send credentials, and the project whose quota they use: calls of
+// people, who belong to none, are refused without.
+func sign(client *http.Client, c *auth.Credentials) error {
+	signing, err := httptransport.NewClient(&httptransport.Options{BaseRoundTripper: client.Transport, Credentials: c,
+		Headers: http.Header{}, DisableTelemetry: true})
+	if err == nil {
+		client.Transport = signing.Transport
+	}
+	return err
 }
 
 const loginHint = "Set the provider's vertex_ai.credentials or access_token, GOOGLE_CREDENTIALS, or run gcloud auth application-default login; " +
@@ -80,14 +95,29 @@ const loginHint = "Set the provider's vertex_ai.credentials or access_token, GOO
 func (d *vertex) credentials(client *http.Client) (*auth.Credentials, error) {
 	c, err := d.base(client)
 	if err == nil && d.cfg.ImpersonateServiceAccount != "" {
-		c, err = impersonate.NewCredentials(&impersonate.CredentialsOptions{TargetPrincipal: d.cfg.ImpersonateServiceAccount,
-			Scopes: []string{scope}, Credentials: c})
+		c, err = d.impersonated(client, c)
 	}
 	if err != nil {
 		return nil, mlerr.New(mlerr.Unauthenticated, "there are no usable Google Cloud credentials").Because(err).WithHint(loginHint)
 	}
-	return auth.NewCredentials(&auth.CredentialsOptions{TokenProvider: explained{c}, QuotaProjectIDProvider: auth.CredentialsPropertyFunc(c.QuotaProjectID),
+	quota := func(ctx context.Context) (string, error) {
+		if d.cfg.QuotaProject != "" {
+			return d.cfg.QuotaProject, nil
+		}
+		return c.QuotaProjectID(ctx)
+	}
+	return auth.NewCredentials(&auth.CredentialsOptions{TokenProvider: explained{c}, QuotaProjectIDProvider: auth.CredentialsPropertyFunc(quota),
 		UniverseDomainProvider: auth.CredentialsPropertyFunc(c.UniverseDomain)}), nil
+}
+
+// impersonated are the credentials of a service account that as may act as.
+func (d *vertex) impersonated(client *http.Client, as *auth.Credentials) (*auth.Credentials, error) {
+	signed := new(*client)
+	if err := sign(signed, as); err != nil {
+		return nil, err
+	}
+	return impersonate.NewCredentials(&impersonate.CredentialsOptions{TargetPrincipal: d.cfg.ImpersonateServiceAccount, Scopes: []string{scope},
+		Credentials: as, Client: signed})
 }
 
 // base are the credentials before any impersonation.

@@ -24,6 +24,7 @@ type Config struct {
 	Credentials               secret.String // JSON, or the path of a file that holds it
 	AccessToken               secret.String
 	ImpersonateServiceAccount string
+	QuotaProject              string // whose quota calls count against; "" is that of the credentials
 	StagingURI                string // "gs://bucket/prefix"; "" refuses what must be copied, which is everything
 	ImageRepository           string // of images that Google does not publish; "" is ml-runtimes in the project
 	EndpointURL               string // one base URL for every region; "" is Google's
