@@ -133,8 +133,12 @@ func tensorflow(entries []Entry) ([]Entry, error) {
 	return nil, needs("a SavedModel: a directory that holds saved_model.pb and variables/")
 }
 
+// extra is where a SavedModel has files that TensorFlow does not look at.
+const extra = "assets.extra/"
+
 // savedModel puts a SavedModel at the top, out of the numbered directory that
-// other servers want.
+// other servers want. What was beside that goes where it does not disturb: left out,
+// the artifact could not be made whole again.
 func savedModel(entries []Entry) ([]Entry, error) {
 	var top string
 	found := 0
@@ -149,12 +153,16 @@ func savedModel(entries []Entry) ([]Entry, error) {
 	if top == "" {
 		return entries, nil
 	}
-	var moved []Entry
-	for _, e := range entries {
-		if below, ok := strings.CutPrefix(e.Path, top); ok {
-			e.Path = below
-			moved = append(moved, e)
+	moved := make([]Entry, len(entries))
+	for i, e := range entries {
+		below, ok := strings.CutPrefix(e.Path, top)
+		if !ok {
+			below = extra + e.Path
 		}
+		if e.Path = below; has(moved[:i], below) {
+			return nil, needs("no other file than the SavedModel's where " + below + " goes")
+		}
+		moved[i] = e
 	}
 	return moved, nil
 }

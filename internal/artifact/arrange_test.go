@@ -69,6 +69,8 @@ func TestArrange(t *testing.T) {
 		{runtimes.VertexPyTorch, true, "fraud.pt", ""},
 		{runtimes.VertexTensorFlow, false, "saved_model.pb variables/v", "saved_model.pb variables/v"},
 		{runtimes.VertexTensorFlow, false, "3/saved_model.pb 3/variables/v", "saved_model.pb variables/v"},
+		{runtimes.VertexTensorFlow, false, "3/saved_model.pb 3/variables/v deep/notes.md notes.md", "assets.extra/deep/notes.md assets.extra/notes.md saved_model.pb variables/v"},
+		{runtimes.VertexTensorFlow, false, "1/assets.extra/notes.md 1/saved_model.pb notes.md", ""},
 		{runtimes.VertexTensorFlow, false, "1/saved_model.pb 2/saved_model.pb", ""},
 		{runtimes.VertexTensorFlow, true, "saved_model.h5", ""},
 		{"", true, "anything", "anything"},

@@ -71,7 +71,7 @@ func (q *Request) open(ctx context.Context) (*checker, error) {
 
 // arrangement counts how Arrange has changed: another arrangement is another
 // place, since nothing is overwritten.
-const arrangement = "2"
+const arrangement = "3"
 
 func (q *Request) place(kind string) Location {
 	at := q.Into

@@ -39,6 +39,7 @@ import (
 type world struct {
 	t      *testing.T
 	dir    string
+	server *emulator.Server
 	clouds map[string]*clouds.Cloud
 }
 
@@ -49,6 +50,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, dir: t.TempDir(), clouds: map[string]*clouds.Cloud{}}
 	server, err := emulator.Start(emulator.Options{StateDir: w.dir, Speed: 1000})
 	w.must(err)
+	w.server = server
 	t.Cleanup(func() { _ = server.Close() })
 	w.must(s3.EnsureBucket(filepath.Join(w.dir, "s3"), bucket))
 	w.must(gcs.EnsureBucket(filepath.Join(w.dir, "gcs"), bucket))
@@ -91,8 +93,14 @@ func (w *world) must(err error) {
 
 func (w *world) key(on, name string) driver.Key {
 	w.t.Helper()
+	return w.keyAt(on, "", name)
+}
+
+// keyAt is a key in a location, "" for the usual one.
+func (w *world) keyAt(on, location, name string) driver.Key {
+	w.t.Helper()
 	c := w.clouds[on]
-	key, err := c.Key(c.Features().Platform, "", strings.ReplaceAll(name, "_", "-"))
+	key, err := c.Key(c.Features().Platform, location, strings.ReplaceAll(name, "_", "-"))
 	w.must(err)
 	return key
 }
@@ -111,7 +119,12 @@ func (w *world) register(on, name, uri, format string) (driver.VersionRef, *driv
 
 func (w *world) apply(on string, spec *driver.ModelSpec) (driver.VersionRef, *driver.Version) {
 	w.t.Helper()
-	state, err := w.clouds[on].ApplyModel(w.t.Context(), spec, clouds.How{Create: true, Limit: time.Minute})
+	return w.change(on, spec, clouds.How{Create: true, Limit: time.Minute})
+}
+
+func (w *world) change(on string, spec *driver.ModelSpec, how clouds.How) (driver.VersionRef, *driver.Version) {
+	w.t.Helper()
+	state, err := w.clouds[on].ApplyModel(w.t.Context(), spec, how)
 	w.must(err)
 	v := state.Newest()
 	return driver.VersionRef{Key: state.Key, Version: v.Version}, v
@@ -120,12 +133,18 @@ func (w *world) apply(on string, spec *driver.ModelSpec) (driver.VersionRef, *dr
 // move registers the artifact of a version elsewhere.
 func (w *world) move(from string, ref driver.VersionRef, on, name, format string) (driver.VersionRef, *driver.Version) {
 	w.t.Helper()
+	return w.apply(on, w.movedSpec(from, ref, on, w.key(on, name), format))
+}
+
+// movedSpec is a model whose artifact is that of a version.
+func (w *world) movedSpec(from string, ref driver.VersionRef, on string, key driver.Key, format string) *driver.ModelSpec {
+	w.t.Helper()
 	offer, err := w.clouds[from].Offer(w.t.Context(), ref)
 	w.must(err)
-	spec := &driver.ModelSpec{Key: w.key(on, name), Artifact: driver.Artifact{URI: ref.String(), Format: format, Digest: offer.Digest},
+	spec := &driver.ModelSpec{Key: key, Artifact: driver.Artifact{URI: ref.String(), Format: format, Digest: offer.Digest},
 		Approval: driver.Approved, RetainVersions: 10, Original: func(context.Context) (driver.Original, error) { return offer.Original, nil }}
 	w.must(w.clouds[on].CheckModel(spec))
-	return w.apply(on, spec)
+	return spec
 }
 
 // contents are the files that a platform offers of a version.
@@ -172,6 +191,7 @@ var models = []struct {
 	{"sklearn", true, map[string]string{"forest.joblib": "trees"}},
 	{"sklearn", false, map[string]string{"forest.joblib": "trees", "notes.md": "n"}},
 	{"tensorflow", false, map[string]string{"3/saved_model.pb": "p", "3/variables/variables.index": "v"}},
+	{"tensorflow", false, map[string]string{"3/saved_model.pb": "p", "3/variables/variables.index": "v", "README.md": "r"}},
 	{"huggingface", false, map[string]string{"config.json": "{}", "deep/weights": "w"}},
 }
 
@@ -180,10 +200,7 @@ var models = []struct {
 func TestEveryDirection(t *testing.T) {
 	t.Parallel()
 	for _, m := range models {
-		name := m.format
-		if m.single {
-			name += " file"
-		}
+		name := m.format + " " + strings.ReplaceAll(strings.Join(slices.Sorted(maps.Keys(m.files)), " "), "/", ":")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
