@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"cloud.google.com/go/storage"
+	"google.golang.org/api/iterator"
+	"google.golang.org/api/option"
 )
 
 // GoogleProject and GoogleRegion are where tests on Vertex AI make things.
@@ -86,6 +91,79 @@ func (r *Rehearsal) VertexChange(t *testing.T, method, address string, body any)
 	if op["error"] != nil {
 		t.Fatalf("%s %s: %v", method, address, op["error"])
 	}
+}
+
+// google names what exists on Vertex AI and in Cloud Storage: deployments with their
+// share of the requests.
+func (r *Rehearsal) google(ctx context.Context) (names []string, err error) {
+	models, err := r.vertex(ctx, http.MethodGet, "models", nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range listed(models, "models") {
+		name := path.Base(fmt.Sprint(m["name"]))
+		versions, err := r.vertex(ctx, http.MethodGet, "models/"+name+":listVersions", nil)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range listed(versions, "models") {
+			names = append(names, fmt.Sprintf("vertex_ai version %s@%v of %v", name, v["versionId"], v["versionAliases"]))
+		}
+	}
+	endpoints, err := r.vertex(ctx, http.MethodGet, "endpoints", nil)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range listed(endpoints, "endpoints") {
+		name := "vertex_ai endpoint " + path.Base(fmt.Sprint(e["name"]))
+		names = append(names, name)
+		split, _ := e["trafficSplit"].(map[string]any)
+		for _, dm := range listed(e, "deployedModels") {
+			id := fmt.Sprint(dm["id"])
+			names = append(names, fmt.Sprintf("%s: %s of version %v, with %v percent", name, id, dm["modelVersionId"], split[id]))
+		}
+	}
+	stored, err := r.stored(ctx)
+	return append(names, stored...), err
+}
+
+func (r *Rehearsal) stored(ctx context.Context) (names []string, err error) {
+	client, err := storage.NewClient(ctx, option.WithEndpoint(r.GCS()+"/storage/v1/"), option.WithoutAuthentication(), storage.WithJSONReads())
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	for buckets := client.Buckets(ctx, GoogleProject); ; {
+		bucket, err := buckets.Next()
+		if errors.Is(err, iterator.Done) {
+			return names, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for objects := client.Bucket(bucket.Name).Objects(ctx, nil); ; {
+			o, err := objects.Next()
+			if errors.Is(err, iterator.Done) {
+				break
+			}
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, "object gs://"+o.Bucket+"/"+o.Name)
+		}
+	}
+}
+
+// listed is a list in an answer.
+func listed(answer map[string]any, member string) []map[string]any {
+	all, _ := answer[member].([]any)
+	found := make([]map[string]any, 0, len(all))
+	for _, v := range all {
+		if m, ok := v.(map[string]any); ok {
+			found = append(found, m)
+		}
+	}
+	return found
 }
 
 // VertexEmpty is an error that names what exists on Vertex AI, if anything does.

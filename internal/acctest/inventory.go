@@ -18,8 +18,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sagemaker"
 )
 
-// Inventory names everything that exists on the platform, sorted: the objects of
-// the staging bucket too.
+// Inventory names everything that exists on SageMaker and on Vertex AI, sorted: the
+// objects of the staging buckets too.
 func (r *Rehearsal) Inventory(t *testing.T) ([]string, error) {
 	t.Helper()
 	ctx := context.WithoutCancel(t.Context())
@@ -27,12 +27,13 @@ func (r *Rehearsal) Inventory(t *testing.T) ([]string, error) {
 	registered, errR := r.registry(ctx)
 	scaled, errS := r.scaled(ctx)
 	stored, errO := r.objects(ctx)
-	all := slices.Concat(hosted, registered, scaled, stored)
+	google, errG := r.google(ctx)
+	all := slices.Concat(hosted, registered, scaled, stored, google)
 	slices.Sort(all)
-	return all, errors.Join(errH, errR, errS, errO)
+	return all, errors.Join(errH, errR, errS, errO, errG)
 }
 
-// Empty is an error that names what exists on the platform, if anything does.
+// Empty is an error that names what Inventory does, if there is anything.
 // Staged artifacts may: they are shared by content, and never removed.
 func (r *Rehearsal) Empty(t *testing.T) error {
 	t.Helper()

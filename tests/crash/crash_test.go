@@ -18,26 +18,33 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 )
 
-const configuration = acctest.Configuration + `
+// configurations are one model with one endpoint that scales by itself, by platform.
+var configurations = map[string]string{
+	"sagemaker": configure("sagemaker", "sagemaker = { region = \"eu-west-1\" }", "ml.m5.large"),
+	"vertex_ai": configure("vertex_ai", fmt.Sprintf("vertex_ai = { project = %q, region = %q }", acctest.GoogleProject, acctest.GoogleRegion), "n2-standard-2"),
+}
+
+func configure(platform, provider, machine string) string {
+	return acctest.Configuration + fmt.Sprintf(`
 provider "ml" {
-  sagemaker = { region = "eu-west-1" }
+  %s
   rehearsal = { state_dir = "rehearsal" }
 }
 
 resource "ml_model" "fraud" {
-  platform = "sagemaker"
+  platform = %q
   name     = "fraud"
   artifact = { uri = "model.onnx", format = "onnx" }
   aliases  = ["champion"]
 }
 
 resource "ml_endpoint" "fraud" {
-  platform = "sagemaker"
+  platform = %q
   name     = "fraud"
   deployments = {
     main = {
       model   = ml_model.fraud.version_id
-      compute = { instance_type = "ml.m5.large" }
+      compute = { instance_type = %q }
       scaling = {
         min     = 1
         max     = 4
@@ -46,7 +53,8 @@ resource "ml_endpoint" "fraud" {
     }
   }
 }
-`
+`, provider, platform, platform, machine)
+}
 
 // workspace is a directory with a configuration, its state, and the rehearsal
 // that holds what was made.
@@ -59,6 +67,9 @@ func (w workspace) path(name string) string { return filepath.Join(w.dir, name) 
 
 func (w workspace) write(name, content string) {
 	w.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(w.path(name)), 0o700); err != nil {
+		w.t.Fatal(err)
+	}
 	if err := os.WriteFile(w.path(name), []byte(content), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
@@ -120,7 +131,7 @@ type phase struct {
 
 // undisturbed runs the life of an endpoint once, and notes for each command the
 // calls at which it can be cut off.
-func undisturbed(t *testing.T) []phase {
+func undisturbed(t *testing.T, configuration string) []phase {
 	t.Helper()
 	w := workspace{t, t.TempDir()}
 	w.write("main.tf", configuration)
@@ -181,18 +192,23 @@ func stride() int {
 // undisturbed run leaves, and a destroy must find all of it.
 func TestProviderEndsAtACall(t *testing.T) {
 	t.Parallel()
-	every, place := stride(), 0
-	for _, p := range undisturbed(t) {
-		t.Logf("%s: %d places to cut it off, every %d is", p.name, len(p.cuts), every)
-		for _, c := range p.cuts {
-			if place++; place%every != 0 {
-				continue
+	for platform, configuration := range configurations {
+		t.Run(platform, func(t *testing.T) {
+			t.Parallel()
+			every, place := stride(), 0
+			for _, p := range undisturbed(t, configuration) {
+				t.Logf("%s: %d places to cut it off, every %d is", p.name, len(p.cuts), every)
+				for _, c := range p.cuts {
+					if place++; place%every != 0 {
+						continue
+					}
+					t.Run(p.name+"/"+c.String(), func(t *testing.T) {
+						t.Parallel()
+						cutOff(t, p, c)
+					})
+				}
 			}
-			t.Run(p.name+"/"+c.String(), func(t *testing.T) {
-				t.Parallel()
-				cutOff(t, p, c)
-			})
-		}
+		})
 	}
 }
 
