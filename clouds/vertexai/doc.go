@@ -34,7 +34,7 @@
 //	endpoints.get ** (aiplatform.endpoints.get)
 //	endpoints.getIamPolicy * (aiplatform.endpoints.getIamPolicy)
 //	endpoints.operations.list (aiplatform.operations.list)
-//	endpoints.list (aiplatform.endpoints.list)
+//	endpoints.list ** (aiplatform.endpoints.list)
 //	endpoints.mutateDeployedModel ** (aiplatform.endpoints.update)
 //	endpoints.patch (aiplatform.endpoints.update)
 //	endpoints.rawPredict (aiplatform.endpoints.predict)

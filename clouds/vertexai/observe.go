@@ -55,6 +55,9 @@ func (d *vertex) ObserveEndpoint(ctx context.Context, key driver.Key, known *dri
 	if err != nil {
 		return nil, err
 	}
+	if err := r.learnIdle(ctx, key.Name, e); err != nil {
+		return nil, err
+	}
 	return r.observed(ctx, key, e, running, known)
 }
 
@@ -70,9 +73,6 @@ func unborn(r *region, key driver.Key, c *started) *driver.EndpointState {
 // observed translates an endpoint, with what is not in it.
 func (r *region) observed(ctx context.Context, key driver.Key, e *wireEndpoint, running []started, known *driver.EndpointState) (*driver.EndpointState, error) {
 	if err := r.d.proven(key, e.Name); err != nil {
-		return nil, err
-	}
-	if err := r.learnIdle(ctx, key.Name, e); err != nil {
 		return nil, err
 	}
 	s := r.state(key, e)
@@ -91,10 +91,7 @@ func (r *region) observed(ctx context.Context, key driver.Key, e *wireEndpoint, 
 // learnIdle asks the version of the API that knows of scaling to zero, if something
 // does.
 func (r *region) learnIdle(ctx context.Context, name string, e *wireEndpoint) error {
-	idles := func(dm deployedModel) bool {
-		return dm.DedicatedResources != nil && dm.DedicatedResources.MinReplicaCount == 0
-	}
-	if !slices.ContainsFunc(e.DeployedModels, idles) {
+	if !e.idles() {
 		return nil
 	}
 	var full wireEndpoint
@@ -102,14 +99,26 @@ func (r *region) learnIdle(ctx context.Context, name string, e *wireEndpoint) er
 	if err != nil {
 		return err
 	}
+	e.learn(&full)
+	return nil
+}
+
+// idles reports whether something scales to zero.
+func (e *wireEndpoint) idles() bool { return slices.ContainsFunc(e.DeployedModels, scalesToZero) }
+
+func scalesToZero(dm deployedModel) bool {
+	return dm.DedicatedResources != nil && dm.DedicatedResources.MinReplicaCount == 0
+}
+
+// learn takes over what only the other version of the API shows.
+func (e *wireEndpoint) learn(full *wireEndpoint) {
 	for i := range e.DeployedModels {
 		for j := range full.DeployedModels {
-			if e.DeployedModels[i].ID == full.DeployedModels[j].ID && idles(e.DeployedModels[i]) {
+			if e.DeployedModels[i].ID == full.DeployedModels[j].ID && scalesToZero(e.DeployedModels[i]) {
 				e.DeployedModels[i].DedicatedResources = full.DeployedModels[j].DedicatedResources
 			}
 		}
 	}
-	return nil
 }
 
 // overlay adds what operations of this process tell: of an endpoint that changes,

@@ -62,18 +62,41 @@ func (s *snapshots) take(ctx context.Context, r *region) (map[string]*wireEndpoi
 	s.mu.Lock()
 	age := s.age
 	s.mu.Unlock()
-	listed, err := pages[wireEndpoint](ctx, r, call{name: "endpoints.list", doing: "list the endpoints in " + r.name, path: r.in("endpoints")}, "endpoints")
+	all, err := r.listEndpoints(ctx, v1)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range all {
+		if !e.idles() {
+			continue
+		}
+		full, err := r.listEndpoints(ctx, v1beta1)
+		if err != nil {
+			return nil, err
+		}
+		for name, e := range all {
+			if also := full[name]; also != nil {
+				e.learn(also)
+			}
+		}
+		break
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.age == age {
+		s.all, s.taken = all, time.Now()
+	}
+	return all, nil
+}
+
+func (r *region) listEndpoints(ctx context.Context, version string) (map[string]*wireEndpoint, error) {
+	listed, err := pages[wireEndpoint](ctx, r, call{name: "endpoints.list", doing: "list the endpoints in " + r.name, version: version, path: r.in("endpoints")}, "endpoints")
 	if err != nil {
 		return nil, err
 	}
 	all := make(map[string]*wireEndpoint, len(listed))
 	for i := range listed {
 		all[segment(listed[i].Name, "endpoints")] = &listed[i]
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.age == age {
-		s.all, s.taken = all, time.Now()
 	}
 	return all, nil
 }
