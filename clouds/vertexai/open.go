@@ -115,17 +115,29 @@ func (d *vertex) Locate(location string) (string, error) {
 	return project + "/" + region, nil
 }
 
-// The forms of names that the API, the console and other tools show.
-var nativeNames = map[driver.Kind]*regexp.Regexp{
-	driver.KindEndpoint: regexp.MustCompile(`^(?:https://[^/]+/v1(?:beta1)?/|//aiplatform\.googleapis\.com/)?projects/([^/]+)/locations/([^/]+)/endpoints/([a-z0-9-]+)$`),
-	driver.KindModel:    regexp.MustCompile(`^(?:https://[^/]+/v1(?:beta1)?/|//aiplatform\.googleapis\.com/)?projects/([^/]+)/locations/([^/]+)/models/([a-z0-9_-]+)(?:@[^/@]+)?$`),
+// The forms of names that the API, the console and other tools show, and the short one
+// that the hashicorp/google provider takes.
+var nativeNames = map[driver.Kind][]*regexp.Regexp{
+	driver.KindEndpoint: {
+		regexp.MustCompile(`^(?:https://[^/]+/v1(?:beta1)?/|//aiplatform\.googleapis\.com/)?projects/([^/]+)/locations/([^/]+)/endpoints/([a-z0-9-]+)(?::[a-zA-Z]+)?$`),
+		regexp.MustCompile(`^([^/]+)/([^/]+)/([a-z0-9-]+)$`),
+	},
+	driver.KindModel: {
+		regexp.MustCompile(`^(?:https://[^/]+/v1(?:beta1)?/|//aiplatform\.googleapis\.com/)?projects/([^/]+)/locations/([^/]+)/models/([a-z0-9_-]+)(?:@[^/@]+)?$`),
+		regexp.MustCompile(`^([^/]+)/([^/]+)/([a-z0-9_-]+)(?:@[^/@]+)?$`),
+	},
 }
 
 // ParseNativeID understands "projects/P/locations/L/endpoints/E" and the like. The
 // API shows the project's number where the configuration has its id: the number
 // is taken for the configured project, and the first answer proves it.
 func (d *vertex) ParseNativeID(kind driver.Kind, id string) (driver.Key, bool) {
-	m := nativeNames[kind].FindStringSubmatch(id)
+	var m []string
+	for _, form := range nativeNames[kind] {
+		if m = form.FindStringSubmatch(id); m != nil {
+			break
+		}
+	}
 	if len(m) == 0 || !projectID.MatchString(m[1]) || !regionName.MatchString(m[2]) {
 		return driver.Key{}, false
 	}

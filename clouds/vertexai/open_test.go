@@ -50,9 +50,14 @@ func TestParseNativeID(t *testing.T) {
 		"https://us-central1-aiplatform.googleapis.com/v1/projects/p1/locations/us-central1/endpoints/fraud":         "vertex_ai/p1/us-central1/fraud",
 		"https://fraud.us-central1-123.prediction.vertexai.goog/v1/projects/123/locations/us-central1/endpoints/f-1": "vertex_ai/my-project/us-central1/f-1",
 		"//aiplatform.googleapis.com/projects/p1/locations/us-central1/endpoints/fraud":                              "vertex_ai/p1/us-central1/fraud",
-		"projects/p1/locations/us-central1/models/fraud":                                                             "",
-		"projects/p1/locations/nowhere/endpoints/fraud":                                                              "",
-		"arn:aws:sagemaker:eu-west-1:1:endpoint/fraud":                                                               "",
+		"https://us-central1-aiplatform.googleapis.com/v1/projects/p1/locations/us-central1/endpoints/f:rawPredict":  "vertex_ai/p1/us-central1/f",
+		"p1/us-central1/fraud":                           "vertex_ai/p1/us-central1/fraud",
+		"123/us-central1/456":                            "vertex_ai/my-project/us-central1/456",
+		"p1/nowhere/fraud":                               "",
+		"group/workspace/fraud":                          "",
+		"projects/p1/locations/us-central1/models/fraud": "",
+		"projects/p1/locations/nowhere/endpoints/fraud":  "",
+		"arn:aws:sagemaker:eu-west-1:1:endpoint/fraud":   "",
 		"fraud": "",
 	} {
 		key, ok := d.ParseNativeID(driver.KindEndpoint, id)
