@@ -24,6 +24,7 @@ type status struct {
 	Details []detail `json:"details"`
 
 	requestID string
+	operation string // that has ended so
 }
 
 type detail struct {
@@ -56,6 +57,9 @@ func (s *status) Error() string {
 				words += fmt.Sprintf("; %s: %s", v.Field, v.Description)
 			}
 		}
+	}
+	if s.operation != "" {
+		words += " [" + s.operation + "]" // what support asks for, as nothing else tells of it
 	}
 	return words
 }
@@ -128,6 +132,7 @@ func failed(err error, format string, args ...any) error {
 const (
 	permissionHint = "Grant the permission that the message names to the credentials; the guide to Vertex AI lists all that are needed"
 	serviceHint    = "Enable the Vertex AI API in the project: gcloud services enable aiplatform.googleapis.com"
+	perimeterHint  = "Call from inside of the project's service perimeter (VPC Service Controls), or let these credentials in; an endpoint there has no host of its own: leave vertex_ai.dedicated out"
 	keyHint        = "Grant roles/cloudkms.cryptoKeyEncrypterDecrypter on the key to the project's Vertex AI service agent"
 	quotaHint      = "Ask for a higher quota of the named metric in the region (IAM & Admin, Quotas); a new version needs its replicas beside those of the old one"
 )
@@ -186,9 +191,15 @@ func classify(err error) (mlerr.Code, string) {
 
 func denied(s *status) string {
 	for i := range s.Details {
-		if s.Details[i].Reason == "SERVICE_DISABLED" {
+		switch s.Details[i].Reason {
+		case "SERVICE_DISABLED":
 			return serviceHint
+		case "SECURITY_POLICY_VIOLATED":
+			return perimeterHint
 		}
+	}
+	if strings.Contains(s.Message, "vpcServiceControls") || strings.Contains(s.Message, "VPC_SERVICE_CONTROLS") {
+		return perimeterHint
 	}
 	if strings.Contains(strings.ToLower(s.Message), "cryptokey") || strings.Contains(s.Message, "Cloud KMS") {
 		return keyHint

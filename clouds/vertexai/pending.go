@@ -86,6 +86,7 @@ func (r *region) running(ctx context.Context, subject string) ([]started, error)
 				continue
 			}
 			if s.failure = op.Error; op.Done {
+				s.failure.operation = s.name
 				r.pending.add(subject, s)
 			}
 		}
