@@ -103,6 +103,46 @@ func TestInvokersLeaveTheRestOfThePolicy(t *testing.T) {
 	}
 }
 
+// Aliases are those of the current version, and of no earlier one of ours; the bare name
+// stands for the newest that is approved.
+func TestAliases(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	for _, step := range []struct {
+		reason   string
+		content  string
+		aliases  []string
+		approval driver.Approval
+		want     []string // by version
+	}{
+		{"the first", "one", []string{"blue", "champion"}, driver.Approved, []string{"blue champion default"}},
+		{"one moves, the other goes", "two", []string{"champion"}, driver.Approved, []string{"", "champion default"}},
+		{"what is not approved does not stand for the name", "three", []string{"champion", "next"}, driver.Pending, []string{"", "default", "champion next"}},
+		{"until it is", "three", []string{"champion"}, driver.Approved, []string{"", "", "champion default"}},
+	} {
+		uri, digest := h.Artifact(t, step.content)
+		spec := &driver.ModelSpec{Key: driver.Key{Platform: driver.VertexAI, Location: location, Name: "fraud"}, Artifact: driver.Artifact{URI: uri, Format: "onnx", Digest: digest},
+			Approval: step.approval, Aliases: step.aliases, RetainVersions: 10}
+		must(t, c.CheckModel(spec))
+		_, err := c.ApplyModel(t.Context(), spec, clouds.How{Limit: time.Hour})
+		must(t, err)
+		var got []string
+		for _, v := range h.call(t, http.MethodGet, here+"models/fraud:listVersions", nil)["models"].([]any) {
+			var aliases []string
+			all, _ := v.(map[string]any)["versionAliases"].([]any)
+			for _, a := range all {
+				aliases = append(aliases, a.(string))
+			}
+			slices.Sort(aliases)
+			got = append(got, strings.Join(aliases, " "))
+		}
+		if diff := cmp.Diff(step.want, got); diff != "" {
+			t.Fatalf("%s:\n%s", step.reason, diff)
+		}
+	}
+}
+
 // A deployment that scales to zero is alone, and replaced by going first.
 func TestScaleToZero(t *testing.T) {
 	t.Parallel()
@@ -132,6 +172,13 @@ func TestScaleToZero(t *testing.T) {
 	must(t, err)
 	if len(warnings) != 1 || !strings.Contains(warnings[0], "Nothing answers") {
 		t.Errorf("a plan does not say that nothing answers meanwhile: %v", warnings)
+	}
+	shared := h.endpoint("fraud", two)
+	must(t, c.CheckEndpoint(shared))
+	warnings, err = c.Preflight(t.Context(), shared, state)
+	must(t, err)
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "give up its own host") {
+		t.Errorf("a plan does not say that an endpoint may keep its own host: %v", warnings)
 	}
 }
 

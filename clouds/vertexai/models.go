@@ -150,10 +150,19 @@ func (d *vertex) UpdateModel(ctx context.Context, spec *driver.ModelSpec, seen *
 		}
 	}
 	if change := aliasChange(now.VersionAliases, spec.Aliases, spec.Approval); len(change) > 0 {
-		err := r.do(ctx, call{name: "models.mergeVersionAliases", doing: "set the aliases of " + spec.Key.ID(), method: http.MethodPost,
-			path: r.model(name) + "@" + current + ":mergeVersionAliases", in: map[string]any{"versionAliases": change}})
-		if err != nil {
+		if err := r.mergeAliases(ctx, spec.Key, current, change); err != nil {
 			return err
+		}
+	}
+	for i := range seen.Versions {
+		v := &seen.Versions[i]
+		if v.Version == current || !v.Owned {
+			continue
+		}
+		if change := lost(v.Aliases, spec.Aliases); len(change) > 0 {
+			if err := r.mergeAliases(ctx, spec.Key, v.Version, change); err != nil {
+				return err
+			}
 		}
 	}
 	return r.patchModel(ctx, name, wireModel{Description: spec.Description, Labels: labels}, "description", "labels")
@@ -171,12 +180,24 @@ func aliasChange(now, want []string, approval driver.Approval) []string {
 			change = append(change, a)
 		}
 	}
+	return append(change, lost(now, want)...)
+}
+
+// lost are the aliases that nothing is to have any more, to be merged.
+func lost(now, want []string) []string {
+	var change []string
 	for _, a := range now {
 		if a != aliasDefault && !slices.Contains(want, a) {
 			change = append(change, "-"+a)
 		}
 	}
 	return change
+}
+
+// mergeAliases adds aliases to a version, and takes those away that have a hyphen.
+func (r *region) mergeAliases(ctx context.Context, key driver.Key, version string, change []string) error {
+	return r.do(ctx, call{name: "models.mergeVersionAliases", doing: "set the aliases of version " + version + " of " + key.ID(), method: http.MethodPost,
+		path: r.model(key.Name) + "@" + version + ":mergeVersionAliases", in: map[string]any{"versionAliases": change}})
 }
 
 func (r *region) patchModel(ctx context.Context, name string, m wireModel, fields ...string) error {
@@ -193,9 +214,7 @@ func (d *vertex) UpdateVersion(ctx context.Context, spec *driver.ModelSpec, seen
 		return err
 	}
 	if spec.Approval == driver.Approved && !slices.Contains(now.VersionAliases, aliasDefault) {
-		err := r.do(ctx, call{name: "models.mergeVersionAliases", doing: "make version " + seen.Version + " the default of " + spec.Key.ID(), method: http.MethodPost,
-			path: r.model(name) + "@" + seen.Version + ":mergeVersionAliases", in: map[string]any{"versionAliases": []string{aliasDefault}}})
-		if err != nil {
+		if err := r.mergeAliases(ctx, spec.Key, seen.Version, []string{aliasDefault}); err != nil {
 			return err
 		}
 	}
@@ -233,9 +252,7 @@ func (d *vertex) DeleteVersion(ctx context.Context, ref driver.VersionRef) error
 	} else if slices.Contains(versions[i].VersionAliases, aliasDefault) {
 		// Which version the platform would choose instead is not ours to guess.
 		rest := slices.Delete(slices.Clone(versions), i, i+1)
-		err := r.do(ctx, call{name: "models.mergeVersionAliases", doing: "make another version the default of " + ref.Key.ID(), method: http.MethodPost,
-			path: r.model(name) + "@" + rest[len(rest)-1].VersionID + ":mergeVersionAliases", in: map[string]any{"versionAliases": []string{aliasDefault}}})
-		if err != nil {
+		if err := r.mergeAliases(ctx, ref.Key, rest[len(rest)-1].VersionID, []string{aliasDefault}); err != nil {
 			return err
 		}
 	}

@@ -88,6 +88,9 @@ func disruptions(spec *driver.EndpointSpec, seen *driver.EndpointState) []string
 	if dedicated(&spec.Settings) && !dedicated(&seen.Settings) && !spec.Unknown.At("vertex_ai") {
 		warnings = append(warnings, "With a host of its own, the endpoint no longer answers at "+seen.URL+": its callers have to use the new url")
 	}
+	if dedicated(&seen.Settings) && !dedicated(&spec.Settings) && !spec.Unknown.At("vertex_ai") {
+		warnings = append(warnings, "Google does not say that an endpoint can give up its own host: the apply may be refused, and only an endpoint of another name is sure to have none")
+	}
 	why := one(spec)
 	if why == "" {
 		return warnings
