@@ -177,7 +177,7 @@ func checkDeployments(s *driver.EndpointSpec, f *driver.Features) error {
 			all.Add(mlerr.New(mlerr.Unsupported, "%s keeps at least %d of a deployment's replicas", f.Platform, f.MinReplicas).
 				At("%s.scaling.min", path).WithHint("Use at least %d", f.MinReplicas))
 		}
-		all.Add(checkReference(path+".model", d.Model, s))
+		all.Add(checkReference(path+".model", d.Model, s, f))
 	}
 	if known && len(s.Deployments) > 0 && sum != 100 {
 		all.Add(mlerr.New(mlerr.InvalidArgument, "the traffic of all deployments adds up to %d percent, and must add up to 100", sum).
@@ -202,7 +202,7 @@ func trafficWords(s *driver.EndpointSpec) string {
 	return strings.Join(words, ", ")
 }
 
-func checkReference(path string, ref driver.VersionRef, s *driver.EndpointSpec) error {
+func checkReference(path string, ref driver.VersionRef, s *driver.EndpointSpec, f *driver.Features) error {
 	switch {
 	case s.Unknown.Has(path) || ref.Native != "":
 		return nil
@@ -212,11 +212,17 @@ func checkReference(path string, ref driver.VersionRef, s *driver.EndpointSpec) 
 	case ref.Key.Platform != s.Key.Platform:
 		return mlerr.New(mlerr.InvalidArgument, "model version %s is on %s, and this endpoint is on %s", ref, ref.Key.Platform, s.Key.Platform).
 			At("%s", path).WithHint("Register the model on %s too and refer to that version", s.Key.Platform)
-	case ref.Key.Location != s.Key.Location && !s.Unknown.Has("location"):
+	case ref.Key.Location != s.Key.Location && !s.Unknown.Has("location") && !(f.ModelsAbroad && project(ref.Key) == project(s.Key)):
 		return mlerr.New(mlerr.InvalidArgument, "model version %s is in %s, and this endpoint is in %s", ref, ref.Key.Location, s.Key.Location).
 			At("%s", path).WithHint("Register the model in %s too and refer to that version", s.Key.Location)
 	}
 	return nil
+}
+
+// project is the part of a location that is not its region.
+func project(key driver.Key) string {
+	first, _, _ := strings.Cut(key.Location, "/")
+	return first
 }
 
 func checkScaling(path string, s *driver.Scaling, unknown driver.Unknown) error {

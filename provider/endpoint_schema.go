@@ -73,7 +73,7 @@ func deploymentAttributes() attributes {
 		"count": integer("How many. Default: 1.", 1, 64),
 	})
 	return attributes{
-		"model":   required(str("`version_id` of an `ml_model` on the same platform and in the same location, or the platform's own id of a model outside the registry.")),
+		"model":   required(str("`version_id` of an `ml_model` on the same platform and in the same location (on `vertex_ai` in the same project), or the platform's own id of a model outside the registry.")),
 		"traffic": computedInt(integer("Percent of requests; of all deployments they sum to 100. May be left out when there is one.", 0, 100)),
 		"mirror":  computedInt(integer("Percent of requests that are copied to it as shadow traffic. Default: 0.", 0, 100)),
 		"compute": nested("Hardware of one replica: an exact `instance_type`, or numbers of which the smallest type that satisfies all is chosen.", attributes{

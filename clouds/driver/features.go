@@ -54,6 +54,11 @@ type Features struct {
 	// is an object can change, but neither come nor go.
 	Replace []string
 
+	// ModelsAbroad: an endpoint can serve versions that are registered in another region
+	// of its project, which is the first part of a location. Otherwise they have to be
+	// in the location of the endpoint.
+	ModelsAbroad bool
+
 	// FixedModelKey: a model has its encryption.key from its creation on. Otherwise
 	// another one publishes a version.
 	FixedModelKey bool

@@ -237,6 +237,33 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
+// An endpoint serves what is registered in another region of its project, and in no
+// other project.
+func TestModelsOfOtherRegions(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	uri, digest := h.Artifact(t, "one")
+	far := driver.Key{Platform: driver.VertexAI, Location: project + "/europe-west4", Name: "fraud"}
+	m := &driver.ModelSpec{Key: far, Artifact: driver.Artifact{URI: uri, Format: "onnx", Digest: digest}, Approval: driver.Approved, RetainVersions: 10}
+	must(t, c.CheckModel(m))
+	_, err := c.ApplyModel(t.Context(), m, clouds.How{Limit: time.Hour})
+	must(t, err)
+	spec := h.endpoint("fraud", driver.VersionRef{Key: far, Version: "1"})
+	state, err := h.apply(t.Context(), c, spec)
+	must(t, err)
+	if got := state.Deployments[0].Model; got != spec.Deployments[0].Model {
+		t.Errorf("it serves %s", got)
+	}
+	if err := c.DestroyModel(t.Context(), far, time.Hour); !mlerr.Is(err, mlerr.InUse) {
+		t.Errorf("what an endpoint elsewhere serves is destroyed: %v", err)
+	}
+	spec.Deployments[0].Model.Key.Location = "p2/us-central1"
+	if err := c.CheckEndpoint(spec); !mlerr.Is(err, mlerr.InvalidArgument) || mlerr.PathOf(err) != "deployments.main.model" {
+		t.Errorf("a version of another project: %v at %q", err, mlerr.PathOf(err))
+	}
+}
+
 // A hand-made endpoint with two deployments, of which the configuration has one.
 func TestForeignDeployments(t *testing.T) {
 	t.Parallel()

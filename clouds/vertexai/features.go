@@ -20,6 +20,7 @@ func (d *vertex) Features() *driver.Features {
 		ArtifactSchemes: readSchemes(),
 		Carried:         []string{carriedAccount},
 		Replace:         []string{"encryption.key", "network.access", "network.network"},
+		ModelsAbroad:    true,
 		FixedModelKey:   true,
 		Gaps:            gaps,
 	}

@@ -49,7 +49,7 @@ func TestRefusedEndpoints(t *testing.T) {
 		"capture of requests only": {func(s *driver.EndpointSpec) {
 			s.Settings.Capture = &driver.Capture{Percent: 10, Destination: "bq://p", Include: []string{"request"}}
 		}, "capture.include"},
-		"a timeout of the shared host": {func(s *driver.EndpointSpec) { s.Settings.RequestTimeout = time.Minute }, "request_timeout"},
+		"a timeout of the shared host": {func(s *driver.EndpointSpec) { s.Settings.RequestTimeout = 2 * time.Minute }, "request_timeout"},
 		"a timeout that is too long": {func(s *driver.EndpointSpec) {
 			s.Settings.RequestTimeout = 2 * time.Hour
 			s.Settings.VertexAI = &driver.VertexAIEndpoint{Dedicated: true}
