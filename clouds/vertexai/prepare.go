@@ -194,7 +194,7 @@ func combinations(ways []hardware.Type) string {
 	if len(words) == 0 {
 		return "It has no accelerators: leave compute.instance_type out, and it is chosen by the accelerator"
 	}
-	return ways[0].Name + " can have " + strings.Join(words, " or ")
+	return "With " + ways[0].Name + " go " + strings.Join(words, " or ")
 }
 
 // machine is what is asked of the platform for a resolved compute. The accelerators

@@ -33,6 +33,9 @@ func (r *Rehearsal) VertexProvider(more ...string) string {
 	return fmt.Sprintf("provider \"ml\" {\n  vertex_ai = { project = %q, region = %q }\n  rehearsal = { state_dir = %q }\n%s\n}\n", GoogleProject, GoogleRegion, r.Dir, strings.Join(more, "\n"))
 }
 
+// VertexAddress is the base URL of Vertex AI.
+func (r *Rehearsal) VertexAddress() string { return r.server.Endpoints()["vertex_ai"] }
+
 // GCS is the base URL of Cloud Storage.
 func (r *Rehearsal) GCS() string { return r.server.Endpoints()["gcs"] }
 
