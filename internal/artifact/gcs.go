@@ -4,6 +4,7 @@
 package artifact
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -108,27 +109,40 @@ func (g *GCS) Stat(ctx context.Context, at Location) (digest string, err error) 
 	return attrs.Metadata[digestMetadata], nil
 }
 
-// chunkSize is the size of an upload's chunks, one of which is in memory. One that
-// gets lost is sent again.
-const chunkSize = 16 << 20
+// What of an upload is in memory: a chunk, which is sent again when it gets lost, or
+// the whole of a small object, of which a tree has many.
+const (
+	chunkSize = 8 << 20
+	smallSize = 1 << 20
+)
 
 // Put streams an object into a place where none is; one that is there already is
 // Conflict. Nothing is left behind when r or the upload fails.
 func (g *GCS) Put(ctx context.Context, at Location, digest string, r io.Reader) error {
+	head := make([]byte, smallSize)
+	n, err := io.ReadFull(r, head)
+	chunk := smallSize
+	switch {
+	case err == nil:
+		chunk = chunkSize
+	case !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF):
+		return putError(err, at)
+	}
+	return g.put(ctx, at, digest, io.MultiReader(bytes.NewReader(head[:n]), r), chunk)
+}
+
+func (g *GCS) put(ctx context.Context, at Location, digest string, r io.Reader, chunk int) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	w := g.object(at).If(storage.Conditions{DoesNotExist: true}).NewWriter(ctx)
-	w.ChunkSize, w.ContentType, w.Metadata = chunkSize, "application/octet-stream", map[string]string{digestMetadata: digest}
+	w.ChunkSize, w.ContentType, w.Metadata = chunk, "application/octet-stream", map[string]string{digestMetadata: digest}
 	sum := crc32.New(crc32.MakeTable(crc32.Castagnoli))
 	size, err := io.Copy(w, io.TeeReader(r, sum))
 	if err != nil {
 		// Closing would complete the object. The context alone ends the upload too, but
 		// perhaps only after its last bytes.
 		_ = w.CloseWithError(err) //nolint:staticcheck // see above
-		if own, ok := errors.AsType[*mlerr.Error](err); ok {
-			return own
-		}
-		return gcsError(err, "writing "+at.String())
+		return putError(err, at)
 	}
 	if err := w.Close(); err != nil {
 		return gcsError(err, "writing "+at.String())
@@ -139,6 +153,15 @@ func (g *GCS) Put(ctx context.Context, at Location, digest string, r io.Reader) 
 		return errors.Join(err, g.object(at).If(storage.Conditions{GenerationMatch: got.Generation}).Delete(ctx))
 	}
 	return nil
+}
+
+// putError is what has ended an upload: an error of what is read, which says enough,
+// or of the store.
+func putError(err error, at Location) error {
+	if own, ok := errors.AsType[*mlerr.Error](err); ok {
+		return own
+	}
+	return gcsError(err, "writing "+at.String())
 }
 
 // gcsError gives an error of Cloud Storage a code, and names the request.

@@ -53,7 +53,7 @@ func TestLostChunks(t *testing.T) {
 		t.Fatal(err)
 	}
 	info, err := gcs.Stat(dir, bucket, "k")
-	if err != nil || info.Size != 40<<20 || chunks.Load() < 4 || chunks.Load() > 5 {
+	if err != nil || info.Size != 40<<20 || chunks.Load() < 6 || chunks.Load() > 7 {
 		t.Errorf("%d bytes after %d chunks, %v", info.Size, chunks.Load(), err)
 	}
 }
