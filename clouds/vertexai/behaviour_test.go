@@ -212,6 +212,18 @@ func TestPreflight(t *testing.T) {
 	far := h.endpoint("fraud", driver.VersionRef{Key: driver.Key{Platform: driver.VertexAI, Location: location, Name: "far"}, Version: "1"})
 	far.Settings.Encryption.Key = "projects/p1/locations/us-central1/keyRings/ring/cryptoKeys/key"
 	near := h.endpoint("fraud", h.published(t, c, "fraud", "one"))
+	prebuilt := func(framework string) *driver.EndpointSpec {
+		h.change(t, http.MethodPost, here+"models:upload", map[string]any{"modelId": framework, "model": map[string]any{"displayName": framework,
+			"containerSpec": map[string]any{"imageUri": "us-docker.pkg.dev/vertex-ai/prediction/" + framework + "-cpu.9-9:latest"}}})
+		spec := h.endpoint("fraud", driver.VersionRef{Key: driver.Key{Platform: driver.VertexAI, Location: location, Name: framework}, Version: "1"})
+		spec.Deployments[0].Compute = driver.Compute{InstanceType: "n1-standard-4", Accelerator: &driver.Accelerator{Type: "nvidia-t4", Count: 1}}
+		return spec
+	}
+	wasted := prebuilt("sklearn")
+	must(t, c.CheckEndpoint(wasted))
+	if _, err := c.Preflight(t.Context(), wasted, nil); !mlerr.Is(err, mlerr.InvalidArgument) || mlerr.PathOf(err) != "deployments.main.compute" {
+		t.Errorf("an accelerator for scikit-learn: %v at %q", err, mlerr.PathOf(err))
+	}
 	absent := h.endpoint("fraud", driver.VersionRef{Key: far.Key, Version: "9"})
 	absent.Deployments[0].Model.Key.Name = "absent"
 	for reason, want := range map[string]struct {
@@ -219,6 +231,7 @@ func TestPreflight(t *testing.T) {
 		words []string
 	}{
 		"another key, and a registry elsewhere":  {far, []string{"a key of Google's", "a registry in europe-west4"}},
+		"an accelerator that nothing uses":       {prebuilt("pytorch"), []string{"leaves the accelerator of deployment main idle"}},
 		"nothing":                                {near, nil},
 		"what does not exist is others' to tell": {absent, nil},
 	} {

@@ -21,7 +21,7 @@ func (d *vertex) Preflight(ctx context.Context, spec *driver.EndpointSpec, seen 
 	warnings := disruptions(spec, seen)
 	for i := range spec.Deployments {
 		dep := &spec.Deployments[i]
-		if spec.Unknown.In("deployments."+dep.Name+".model") || serves(seen, dep) {
+		if spec.Unknown.In("deployments."+dep.Name+".model") || spec.Unknown.In("deployments."+dep.Name+".compute") || serves(seen, dep) {
 			continue
 		}
 		m, err := d.at(dep.Model.Key.Location).getModel(ctx, dep.Model.Key.Name, dep.Model.Version)
@@ -40,10 +40,10 @@ func (d *vertex) Preflight(ctx context.Context, spec *driver.EndpointSpec, seen 
 	return warnings, nil
 }
 
-// serves reports whether a deployment of that name serves that version.
+// serves reports whether a deployment of that name serves that version on such a machine.
 func serves(seen *driver.EndpointState, dep *driver.Deployment) bool {
 	for i := 0; seen != nil && i < len(seen.Deployments); i++ {
-		if now := &seen.Deployments[i]; now.Name == dep.Name && now.Model == dep.Model {
+		if now := &seen.Deployments[i]; now.Name == dep.Name && now.Model == dep.Model && sameCompute(&now.Compute, &dep.Compute) {
 			return true
 		}
 	}
@@ -68,6 +68,17 @@ func (d *vertex) misfits(spec *driver.EndpointSpec, dep *driver.Deployment, m *w
 	if ended, since := runtimes.VertexAIEnded(image, time.Now()); ended {
 		return warnings, mlerr.New(mlerr.InvalidArgument, "Google has removed the image of the version %s on %s: %s", dep.Model, since.Format(time.DateOnly), image).
 			At("deployments.%s.model", dep.Name).WithHint("Publish a version with a newer image")
+	}
+	if ceased, since, gone := runtimes.VertexAIUnpatched(image, time.Now()); ceased {
+		warnings = append(warnings, fmt.Sprintf("Google has ceased to patch the image of the version %s on %s, and removes it on %s: %s", dep.Model, since.Format(time.DateOnly), gone.Format(time.DateOnly), image))
+	}
+	switch framework := runtimes.VertexAIForCPU(image); {
+	case framework == "" || !accelerated(&dep.Compute):
+	case framework != runtimes.Sklearn && framework != runtimes.XGBoost:
+		warnings = append(warnings, fmt.Sprintf("The image of the version %s is built for CPUs and leaves the accelerator of deployment %s idle: %s", dep.Model, dep.Name, image))
+	default:
+		return warnings, mlerr.New(mlerr.InvalidArgument, "%s has no use for an accelerator, and deployment %s of the version %s would pay for one", framework, dep.Name, dep.Model).
+			At("deployments.%s.compute", dep.Name).WithHint("Leave the accelerator out, or publish a version with a serving.image that uses it")
 	}
 	return warnings, nil
 }

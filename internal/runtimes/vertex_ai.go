@@ -61,13 +61,14 @@ func multiregion(region string) string {
 	return "us"
 }
 
-// vertexEnds are the days after which prebuilt containers are gone: until then, as
-// Google announced them, endpoints can be made with them.
-var vertexEnds = map[string]string{
-	"tf2-cpu.2-15": "2027-01-14", "tf2-gpu.2-15": "2027-01-14", "tf2-cpu.2-14": "2027-01-14", "tf2-gpu.2-14": "2027-01-14",
-	"pytorch-cpu.2-4": "2027-01-14", "pytorch-gpu.2-4": "2027-01-14", "pytorch-tpu.2-4": "2027-01-14", "pytorch-cpu.2-3": "2027-01-14", "pytorch-gpu.2-3": "2027-01-14",
-	"pytorch-cpu.2-2": "2027-01-14", "pytorch-gpu.2-2": "2027-01-14", "sklearn-cpu.1-6": "2027-10-14", "sklearn-cpu.1-5": "2027-01-14", "sklearn-cpu.1-4": "2027-01-14",
-	"xgboost-cpu.2-1": "2027-01-14", "xgboost-cpu.2-0": "2027-01-14",
+// vertexEnds are the days until which prebuilt containers are patched, and after which
+// they are gone, as Google announced them.
+var vertexEnds = map[string]struct{ patched, there string }{
+	"tf2-cpu.2-15": {"2026-07-14", "2027-01-14"}, "tf2-gpu.2-15": {"2026-07-14", "2027-01-14"}, "tf2-cpu.2-14": {"2026-01-14", "2027-01-14"}, "tf2-gpu.2-14": {"2026-01-14", "2027-01-14"},
+	"pytorch-cpu.2-4": {"2026-07-14", "2027-01-14"}, "pytorch-gpu.2-4": {"2026-07-14", "2027-01-14"}, "pytorch-tpu.2-4": {"2026-07-14", "2027-01-14"},
+	"pytorch-cpu.2-3": {"2026-01-14", "2027-01-14"}, "pytorch-gpu.2-3": {"2026-01-14", "2027-01-14"}, "pytorch-cpu.2-2": {"2026-01-14", "2027-01-14"}, "pytorch-gpu.2-2": {"2026-01-14", "2027-01-14"},
+	"sklearn-cpu.1-6": {"2026-10-14", "2027-10-14"}, "sklearn-cpu.1-5": {"2026-07-14", "2027-01-14"}, "sklearn-cpu.1-4": {"2026-01-14", "2027-01-14"},
+	"xgboost-cpu.2-1": {"2026-07-14", "2027-01-14"}, "xgboost-cpu.2-0": {"2026-01-14", "2027-01-14"},
 }
 
 var vertexPrebuilt = regexp.MustCompile(`-docker\.pkg\.dev/vertex-ai(?:-restricted)?/prediction/([^:@]+)`)
@@ -75,10 +76,37 @@ var vertexPrebuilt = regexp.MustCompile(`-docker\.pkg\.dev/vertex-ai(?:-restrict
 // VertexAIEnded reports whether an image is a prebuilt container that is gone, and
 // since when. Of those that are not known it is false.
 func VertexAIEnded(image string, now time.Time) (ended bool, since time.Time) {
+	since, err := time.Parse(time.DateOnly, vertexEnds[prebuilt(image)].there)
+	return err == nil && now.After(since), since
+}
+
+// VertexAIUnpatched reports whether an image is a prebuilt container that Google has
+// ceased to patch, since when, and when it will be gone.
+func VertexAIUnpatched(image string, now time.Time) (ceased bool, since, gone time.Time) {
+	ends := vertexEnds[prebuilt(image)]
+	since, err := time.Parse(time.DateOnly, ends.patched)
+	if err != nil || !now.After(since) {
+		return false, time.Time{}, time.Time{}
+	}
+	gone, err = time.Parse(time.DateOnly, ends.there)
+	return err == nil, since, gone
+}
+
+// VertexAIForCPU is the framework of a prebuilt container that has no use for an
+// accelerator, "" of any other image.
+func VertexAIForCPU(image string) string {
+	framework, _, ok := strings.Cut(prebuilt(image), "-cpu.")
+	if !ok {
+		return ""
+	}
+	return framework
+}
+
+// prebuilt is the name of a prebuilt container, as in "sklearn-cpu.1-6".
+func prebuilt(image string) string {
 	m := vertexPrebuilt.FindStringSubmatch(image)
 	if m == nil {
-		return false, time.Time{}
+		return ""
 	}
-	since, err := time.Parse(time.DateOnly, vertexEnds[m[1]])
-	return err == nil && now.After(since), since
+	return m[1]
 }
