@@ -19,7 +19,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	registryname "github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/random"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
@@ -41,6 +44,8 @@ type world struct {
 	dir    string
 	server *emulator.Server
 	clouds map[string]*clouds.Cloud
+
+	registry string // of images
 }
 
 const bucket = "ml-staging"
@@ -57,6 +62,7 @@ func newWorld(t *testing.T) *world {
 	w.must(server.EnsureNamespace(t.Context(), "ml"))
 	images := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(images.Close)
+	w.registry = strings.TrimPrefix(images.URL, "http://")
 	urls := server.Endpoints()
 	w.open("sagemaker", func() (driver.Driver, error) {
 		return sagemaker.Open(sagemaker.Config{Region: "eu-west-1", AccessKey: "test", SecretKey: secret.New("test"), EndpointURL: urls["sagemaker"], Isolated: true,
@@ -69,7 +75,7 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	w.open("kubernetes", cluster("s3://"+bucket+"/cluster"))
-	w.open("kubernetes-oci", cluster("oci://"+strings.TrimPrefix(images.URL, "http://")+"/ml/models"))
+	w.open("kubernetes-oci", cluster("oci://"+w.registry+"/ml/models"))
 	w.open("vertex_ai", func() (driver.Driver, error) {
 		return vertexai.Open(vertexai.Config{Project: "p1", Region: "europe-west4", StagingURI: "gs://" + bucket + "/google",
 			EndpointURL: urls["vertex_ai"], StorageEndpointURL: urls["gcs"], Isolated: true})
@@ -263,12 +269,32 @@ func TestRefusals(t *testing.T) {
 	_, err = w.clouds["vertex_ai"].ApplyModel(t.Context(), target, clouds.How{Create: true, Limit: time.Minute})
 	refused("other bytes than were registered", err, mlerr.InvalidArgument, "archive")
 
-	spec := &driver.ModelSpec{Key: w.key("kubernetes", "volume"), Artifact: driver.Artifact{URI: "pvc://models/fraud/", Format: "huggingface", Digest: strings.Repeat("0", 64)}, Approval: driver.Approved, RetainVersions: 1}
-	w.must(w.clouds["kubernetes"].CheckModel(spec))
-	onVolume, _ := w.apply("kubernetes", spec)
-	refused("a volume", offer("kubernetes", onVolume), mlerr.Unsupported, "only pods can read")
+	for name, c := range map[string]struct{ uri, format, says string }{
+		"volume":  {"pvc://models/fraud/", "huggingface", "only pods can read pvc://models/fraud/"},
+		"web":     {"https://models.example/fraud.ubj", "xgboost", "only pods can read https://models.example/fraud.ubj"},
+		"storage": {"gs://models/fraud/", "huggingface", "only pods can read gs://models/fraud/"},
+		"image":   {w.image("theirs"), "huggingface", "an image that was not made of an artifact"},
+	} {
+		spec := &driver.ModelSpec{Key: w.key("kubernetes", name), Artifact: driver.Artifact{URI: c.uri, Format: c.format}, Approval: driver.Approved, RetainVersions: 1}
+		w.must(w.clouds["kubernetes"].CheckModel(spec))
+		spec.Artifact.Digest, err = w.clouds["kubernetes"].ArtifactDigest(t.Context(), c.uri, strings.Repeat("0", 64))
+		w.must(err)
+		there, _ := w.apply("kubernetes", spec)
+		refused(name, offer("kubernetes", there), mlerr.Unsupported, c.says)
+	}
+	for uri, says := range map[string]string{"sagemaker/fraud@7": "is no version_id", "sagemaker/eu-west-1/fraud@champion": "versions on sagemaker have numbers"} {
+		spec := &driver.ModelSpec{Key: w.key("kubernetes", "moved"), Artifact: driver.Artifact{URI: uri, Format: "onnx"}, Approval: driver.Approved, RetainVersions: 1}
+		refused(uri, w.clouds["kubernetes"].CheckModel(spec), mlerr.InvalidArgument, says)
+	}
+}
 
-	notOne := *spec
-	notOne.Artifact.URI = "sagemaker/fraud@7"
-	refused("no version_id", w.clouds["kubernetes"].CheckModel(&notOne), mlerr.InvalidArgument, "no version_id")
+// image is the address of an image that somebody else has pushed.
+func (w *world) image(name string) string {
+	w.t.Helper()
+	made, err := random.Image(10, 1)
+	w.must(err)
+	ref, err := registryname.ParseReference(w.registry + "/" + name + ":1")
+	w.must(err)
+	w.must(remote.Write(ref, made))
+	return "oci://" + w.registry + "/" + name + ":1"
 }
