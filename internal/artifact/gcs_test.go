@@ -4,6 +4,7 @@
 package artifact_test
 
 import (
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -55,6 +56,44 @@ func TestLostChunks(t *testing.T) {
 	info, err := gcs.Stat(dir, bucket, "k")
 	if err != nil || info.Size != 40<<20 || chunks.Load() < 6 || chunks.Load() > 7 {
 		t.Errorf("%d bytes after %d chunks, %v", info.Size, chunks.Load(), err)
+	}
+}
+
+// flipped is a body whose first byte arrives as another.
+type flipped struct {
+	io.ReadCloser
+	done bool
+}
+
+func (f *flipped) Read(p []byte) (int, error) {
+	n, err := f.ReadCloser.Read(p)
+	if n > 0 && !f.done {
+		p[0], f.done = p[0]^1, true
+	}
+	return n, err
+}
+
+// Bytes that arrive as others are noticed, by the service where it is told the checksum
+// and by us where it is not, and leave no object.
+func TestOtherBytesArrive(t *testing.T) {
+	t.Parallel()
+	for reason, told := range map[string]bool{"the service is told the checksum": true, "nobody tells it": false} {
+		var chunks atomic.Int32
+		store, dir := between(t, func(_ http.ResponseWriter, r *http.Request) bool {
+			if !told {
+				r.Header.Del("X-Goog-Hash")
+			}
+			if r.Header.Get("Content-Range") != "" && chunks.Add(1) == 2 {
+				r.Body = &flipped{ReadCloser: r.Body}
+			}
+			return false
+		})
+		if err := store.Put(t.Context(), inGCS("k"), "digest", &endless{left: 20 << 20}); err == nil {
+			t.Errorf("%s: nobody has noticed it", reason)
+		}
+		if keys, err := gcs.Keys(dir, bucket, ""); err != nil || len(keys) > 0 || chunks.Load() < 3 {
+			t.Errorf("%s: %v is there after %d chunks, %v", reason, keys, chunks.Load(), err)
+		}
 	}
 }
 
