@@ -5,14 +5,19 @@ package vertexai_test
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	pb "cloud.google.com/go/aiplatform/apiv1beta1/aiplatformpb"
+	"cloud.google.com/go/longrunning/autogen/longrunningpb"
 	"github.com/googleapis/gax-go/v2/apierror"
 	aiplatform "google.golang.org/api/aiplatform/v1"
 	"google.golang.org/api/googleapi"
+	"google.golang.org/api/iterator"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 )
 
@@ -128,3 +133,44 @@ func TestRefusalsThroughClients(t *testing.T) {
 
 var statusName = map[codes.Code]string{codes.InvalidArgument: "INVALID_ARGUMENT", codes.FailedPrecondition: "FAILED_PRECONDITION", codes.AlreadyExists: "ALREADY_EXISTS",
 	codes.Aborted: "ABORTED", codes.ResourceExhausted: "RESOURCE_EXHAUSTED"}
+
+// Operations through the generated client, which has other paths for them.
+func TestOperationsThroughClients(t *testing.T) {
+	t.Parallel()
+	p := newProject(t)
+	p.serve()
+	ctx, fraud := t.Context(), here+"/endpoints/fraud"
+	op, err := p.endpoints.DeployModel(ctx, &pb.DeployModelRequest{Endpoint: fraud, DeployedModel: &pb.DeployedModel{Id: "78", Model: here + "/models/fraud",
+		PredictionResources: &pb.DeployedModel_DedicatedResources{DedicatedResources: &pb.DedicatedResources{MachineSpec: &pb.MachineSpec{}, MinReplicaCount: 1}}}})
+	p.must(err)
+	var names []string
+	for all := p.endpoints.ListOperations(ctx, &longrunningpb.ListOperationsRequest{Name: fraud, PageSize: 1}); ; {
+		one, err := all.Next()
+		if errors.Is(err, iterator.Done) {
+			break
+		}
+		p.must(err)
+		names = append(names, one.GetName())
+	}
+	if len(names) != 3 || names[0] != op.Name() { // created, deployed, and this one, which goes on
+		t.Errorf("the endpoint has the operations %v, of which %s goes on", names, op.Name())
+	}
+	p.must(p.endpoints.CancelOperation(ctx, &longrunningpb.CancelOperationRequest{Name: op.Name()}))
+	p.minutes(1)
+	ended, err := p.endpoints.WaitOperation(ctx, &longrunningpb.WaitOperationRequest{Name: op.Name(), Timeout: durationpb.New(time.Minute)})
+	p.must(err)
+	if !ended.GetDone() || codes.Code(ended.GetError().GetCode()) != codes.Canceled {
+		t.Errorf("the deployment ends as %v", ended)
+	}
+	metadata := &pb.DeployModelOperationMetadata{}
+	p.must(ended.GetMetadata().UnmarshalTo(metadata))
+	if metadata.GetDeploymentStage() != pb.DeploymentStage_FAILED_TO_DEPLOY {
+		t.Errorf("the deployment ends at %v", metadata.GetDeploymentStage())
+	}
+	p.must(p.endpoints.DeleteOperation(ctx, &longrunningpb.DeleteOperationRequest{Name: op.Name()}))
+	_, err = p.endpoints.GetOperation(ctx, &longrunningpb.GetOperationRequest{Name: op.Name()})
+	var web *googleapi.Error
+	if !errors.As(err, &web) || web.Code != http.StatusNotFound {
+		t.Errorf("what a client has deleted is %v", err)
+	}
+}
