@@ -77,7 +77,8 @@ func (d *vertex) Deploy(ctx context.Context, spec *driver.EndpointSpec, _ *drive
 }
 
 // deploy tries the ids that the deployment can have: one that has failed may keep
-// its own for a while.
+// its own for a while. An id that is taken may also be that of the very deployment, if
+// a call of a process before has come in late.
 func (r *region) deploy(ctx context.Context, endpoint, version string, dm deployedModel) (err error) {
 	for attempt := range mostAttempts {
 		dm.ID = deploymentID(r.name, endpoint, dm.DisplayName, attempt)
@@ -85,6 +86,20 @@ func (r *region) deploy(ctx context.Context, endpoint, version string, dm deploy
 			path: r.endpoint(endpoint) + ":deployModel", in: map[string]any{"deployedModel": dm}}, started{kind: deploying, id: dm.ID, deployment: dm})
 		if !mlerr.Is(err, mlerr.AlreadyExists) {
 			return err
+		}
+		read, readErr := r.getEndpoint(ctx, endpoint)
+		if readErr != nil {
+			return readErr
+		}
+		if slices.ContainsFunc(read.DeployedModels, func(other deployedModel) bool { return other.ID == dm.ID }) {
+			return nil
+		}
+		running, readErr := r.deployments(ctx, endpoint)
+		if readErr != nil {
+			return readErr
+		}
+		if len(running) > 0 {
+			return mlerr.Wrap(err, mlerr.Busy, "deployment %s is coming into being", dm.ID)
 		}
 	}
 	return err

@@ -281,20 +281,30 @@ func (d *vertex) DeleteEndpoint(ctx context.Context, seen *driver.EndpointState)
 // cancel asks the platform to give up what it is deploying, which it may or may not
 // do, and is Busy until that has ended.
 func (r *region) cancel(ctx context.Context, name string) error {
-	ops, err := pages[operation](ctx, r, call{name: "endpoints.operations.list", doing: "list the operations on " + name, path: r.endpoint(name) + "/operations"}, "operations")
+	running, err := r.deployments(ctx, name)
 	if err != nil {
 		return gone(err)
 	}
-	for i := range ops {
-		if ops[i].Done || !strings.Contains(string(ops[i].Metadata), "DeployModel") {
-			continue
-		}
-		err := r.do(ctx, call{name: "operations.cancel", doing: "cancel the operation " + ops[i].Name, method: http.MethodPost, path: ops[i].Name + ":cancel", in: map[string]any{}})
+	for _, op := range running {
+		err := r.do(ctx, call{name: "operations.cancel", doing: "cancel the operation " + op, method: http.MethodPost, path: op + ":cancel", in: map[string]any{}})
 		if err != nil {
-			r.d.log.Debug("a deployment goes on", "operation", ops[i].Name, "error", err)
+			r.d.log.Debug("a deployment goes on", "operation", op, "error", err)
 		}
 	}
 	return mlerr.New(mlerr.Busy, "something is still being deployed to the endpoint %s", name)
+}
+
+// deployments names the operations that deploy something to an endpoint, whoever has
+// started them.
+func (r *region) deployments(ctx context.Context, name string) ([]string, error) {
+	ops, err := pages[operation](ctx, r, call{name: "endpoints.operations.list", doing: "list the operations on " + name, path: r.endpoint(name) + "/operations"}, "operations")
+	var running []string
+	for i := range ops {
+		if !ops[i].Done && strings.Contains(string(ops[i].Metadata), "DeployModel") {
+			running = append(running, ops[i].Name)
+		}
+	}
+	return running, err
 }
 
 // Undeploy removes one deployment.

@@ -114,7 +114,11 @@ func checkSettings(spec *driver.EndpointSpec, r *refusal) {
 		r.when(s.VertexAI.Dedicated && n.Access == accessPrivate, wrong, "vertex_ai.dedicated", "Leave it out", "a private endpoint has no public host of its own")
 	}
 	shared := n.Access == accessPublic && !dedicated(s) && !spec.Unknown.At("vertex_ai.dedicated")
-	r.when(s.RequestTimeout != 0 && s.RequestTimeout != sharedTimeout && (shared || n.Network != ""), cannot, "request_timeout", "Set vertex_ai.dedicated = true, or leave request_timeout out",
+	instead := "Set vertex_ai.dedicated = true, or leave request_timeout out"
+	if n.Network != "" {
+		instead = "Leave network.network out: endpoints of Private Service Connect have up to an hour"
+	}
+	r.when(s.RequestTimeout != 0 && s.RequestTimeout != sharedTimeout && (shared || n.Network != ""), cannot, "request_timeout", instead,
 		"vertex_ai gives every request to this kind of endpoint %s", sharedTimeout)
 	r.when(s.RequestTimeout < 0 || s.RequestTimeout > longestTimeout || s.RequestTimeout%time.Second != 0, wrong, "request_timeout", "Use whole seconds, at most 1h", "a request timeout of %s is not possible", s.RequestTimeout)
 }
