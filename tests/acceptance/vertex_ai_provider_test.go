@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/storage"
 	"github.com/hashicorp/terraform-plugin-go/tfprotov6"
@@ -251,5 +252,30 @@ func TestVertexForeignTraffic(t *testing.T) {
 			ExpectError: pattern("sends 20 percent of its requests to deployment b, which is not ours", "Add deployments.b")},
 		resource.TestStep{Config: config(deployment("a", "ml_model.fraud.version_id", "n2-standard-2", "scaling = { min = 2 }\n traffic = 80"), second), Check: untouched,
 			ConfigStateChecks: []statecheck.StateCheck{has(theEndpoint, "deployments.a.model_version", text("1")), has(theEndpoint, "deployments.b.traffic", number(20))}},
+	)
+}
+
+// TestVertexPlanCalls: a plan of endpoints that do not change lists them, and asks of
+// none by itself.
+func TestVertexPlanCalls(t *testing.T) {
+	t.Parallel()
+	r := acctest.NewRehearsal(t)
+	config := r.VertexProvider() + onVertex(model(acctest.Model(t, "one"))+
+		strings.NewReplacer(`name = "fraud"`, "count = 20\n name = \"fraud-${count.index}\"").Replace(endpoint(vertexCPU)))
+	var began time.Time
+	run(t,
+		resource.TestStep{Config: config},
+		resource.TestStep{PreConfig: func() { began = time.Now() }, Config: config, PlanOnly: true},
+		resource.TestStep{PreConfig: func() {
+			made := map[string]int{}
+			for _, call := range r.Since(t, began) {
+				made[call.Name]++
+			}
+			// The step plans more than once, each time in a process of its own.
+			const plans = 4
+			if lists := made["vertex_ai.endpoints.list"]; lists < 1 || lists > plans || made["vertex_ai.models.listVersions"] > plans || len(made) != 2 {
+				t.Errorf("plans of 20 endpoints and their model made the calls %v", made)
+			}
+		}, Config: config, PlanOnly: true},
 	)
 }
