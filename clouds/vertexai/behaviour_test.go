@@ -143,6 +143,26 @@ func TestAliases(t *testing.T) {
 	}
 }
 
+// What the bare name stands for after the default is deleted is chosen by us, and not
+// left to the platform.
+func TestDefaultMovesFirst(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, calls := h.cloud(t)
+	h.published(t, c, "fraud", "one")
+	uri, digest := h.Artifact(t, "two")
+	spec := &driver.ModelSpec{Key: driver.Key{Platform: driver.VertexAI, Location: location, Name: "fraud"}, Artifact: driver.Artifact{URI: uri, Format: "onnx", Digest: digest},
+		Approval: driver.Pending, RetainVersions: 1}
+	must(t, c.CheckModel(spec))
+	_, err := c.ApplyModel(t.Context(), spec, clouds.How{Limit: time.Hour})
+	must(t, err)
+	moved := slices.Index(calls.made, "POST /v1/"+here+"models/fraud@2:mergeVersionAliases")
+	deleted := slices.Index(calls.made, "DELETE /v1/"+here+"models/fraud@1:deleteVersion")
+	if moved < 0 || deleted < moved {
+		t.Errorf("the default went at call %d, and its version at call %d", moved, deleted)
+	}
+}
+
 // A deployment that scales to zero is alone, and replaced by going first.
 func TestScaleToZero(t *testing.T) {
 	t.Parallel()
