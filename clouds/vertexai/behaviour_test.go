@@ -85,7 +85,10 @@ func TestInvokersLeaveTheRestOfThePolicy(t *testing.T) {
 	spec := h.endpoint("fraud", h.published(t, c, "fraud", "one"))
 	_, err := h.apply(t.Context(), c, spec)
 	must(t, err)
-	theirs := map[string]any{"policy": map[string]any{"bindings": []any{map[string]any{"role": "roles/aiplatform.viewer", "members": []any{"user:alice@example.com"}}}}}
+	theirs := map[string]any{"policy": map[string]any{"version": 3, "bindings": []any{
+		map[string]any{"role": "roles/aiplatform.user", "members": []any{"user:dave@example.com"},
+			"condition": map[string]any{"title": "until spring", "expression": `request.time < timestamp("2030-03-20T00:00:00Z")`}},
+		map[string]any{"role": "roles/aiplatform.viewer", "members": []any{"user:alice@example.com"}}}}}
 	beta := func(method string, in any) map[string]any {
 		return h.callIn(t, "v1beta1", http.MethodPost, here+"endpoints/fraud:"+method, in)
 	}
@@ -94,10 +97,11 @@ func TestInvokersLeaveTheRestOfThePolicy(t *testing.T) {
 		spec.Settings.Auth.Invokers = members
 		_, err := h.apply(t.Context(), c, spec)
 		must(t, err)
-		policy := beta("getIamPolicy", nil)
+		policy := beta("getIamPolicy", map[string]any{"options": map[string]any{"requestedPolicyVersion": 3}})
 		text, err := json.Marshal(policy)
 		must(t, err)
-		if !strings.Contains(string(text), "alice") || strings.Contains(string(text), "bob") != (members != nil) {
+		kept := strings.Contains(string(text), "alice") && strings.Contains(string(text), "dave") && strings.Contains(string(text), "until spring")
+		if !kept || strings.Contains(string(text), "bob") != (members != nil) {
 			t.Errorf("with the invokers %v the policy is %s", members, text)
 		}
 	}
