@@ -4,6 +4,7 @@
 package vertexai_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -118,6 +119,7 @@ func TestEndpointUpdates(t *testing.T) {
 	p.wants(p.ok("PATCH", "v1/endpoints/fraud?updateMask=traffic_split", `{"trafficSplit":{"77":100}}`), "trafficSplit", `{"77":100}`)
 	// What takes time.
 	p.refused("INVALID_ARGUMENT", "inference_timeout", "POST", "v1/endpoints/fraud:update", `{"endpoint":{"clientConnectionConfig":{"inferenceTimeout":"90s"}}}`)
+	p.refused("ABORTED", "etag", "POST", "v1/endpoints/fraud:update", `{"endpoint":{"etag":"`+etag+`","clientConnectionConfig":{"inferenceTimeout":"90s"}}}`)
 	p.refused("INVALID_ARGUMENT", "Nothing to update", "POST", "v1/endpoints/fraud:update", `{"endpoint":{"displayName":"x"}}`)
 	p.wants(p.ok("PATCH", "v1/endpoints/fraud?updateMask=dedicatedEndpointEnabled", `{"dedicatedEndpointEnabled":true}`), "dedicatedEndpointDns", `"fraud.us-central1-123.prediction.vertexai.goog"`)
 	p.refused("INVALID_ARGUMENT", "cannot be made a shared one", "PATCH", "v1/endpoints/fraud?updateMask=dedicatedEndpointEnabled", `{}`)
@@ -200,6 +202,27 @@ func TestEndpointLists(t *testing.T) {
 	p.refused("INVALID_ARGUMENT", "page_size", "GET", "v1/endpoints?pageSize=-1", "")
 	p.wants(p.ok("GET", "v1/projects/other/locations/us-central1/endpoints", ""), "endpoints", "null")
 	p.wants(p.ok("GET", "v1/projects/123/locations/europe-west4/endpoints", ""), "endpoints", "null")
+}
+
+// A page has at most a hundred, whatever is asked for.
+func TestLongLists(t *testing.T) {
+	t.Parallel()
+	p := newProject(t)
+	for i := range 101 {
+		p.ok("POST", fmt.Sprintf("v1/endpoints?endpointId=e%03d", i), `{"displayName":"d"}`)
+	}
+	p.minutes(1)
+	for _, query := range []string{"", "?pageSize=1000"} {
+		a := p.ok("GET", "v1/endpoints"+query, "")
+		page, _ := a.at("endpoints").([]any)
+		token, _ := a.at("nextPageToken").(string)
+		if len(page) != 100 || token == "" {
+			t.Fatalf("%q: a page has %d, and the token of the next is %q", query, len(page), token)
+		}
+		rest := p.ok("GET", "v1/endpoints?pageToken="+token, "")
+		p.wants(rest, "endpoints.0.name", `"`+there+`/endpoints/e100"`)
+		p.wants(rest, "nextPageToken", "null")
+	}
 }
 
 func TestEndpointDeletion(t *testing.T) {

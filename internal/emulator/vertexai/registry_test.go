@@ -174,8 +174,11 @@ func TestModelDeletions(t *testing.T) {
 		t.Errorf("the deletion is %s", a.text)
 	}
 	p.refused("FAILED_PRECONDITION", "is being deleted", "DELETE", "v1/models/fraud@2:deleteVersion", "")
+	p.ok("POST", "v1/models/fraud@2:mergeVersionAliases", `{"versionAliases":["default"]}`) // what goes becomes the default
 	p.minutes(1)
 	p.refused("NOT_FOUND", "is not found", "GET", "v1/models/fraud@2", "")
+	p.wants(p.ok("GET", "v1/models/fraud", ""), "versionId", `"3"`) // there always is one
+	p.ok("POST", "v1/models/fraud@1:mergeVersionAliases", `{"versionAliases":["default"]}`)
 	// The registry goes on naming a deployment for a while.
 	p.ok("POST", "v1/endpoints/fraud:undeployModel", `{"deployedModelId":"77"}`)
 	p.minutes(2)
@@ -210,6 +213,7 @@ func TestModelCopies(t *testing.T) {
 	p := newProject(t)
 	p.upload()
 	p.uploadNext()
+	p.ok("POST", "v1/models/fraud@2:mergeVersionAliases", `{"versionAliases":["golden"]}`) // which is not copied
 	const europe = "v1/projects/p1/locations/europe-west4/models"
 	a := p.changed("POST", europe+":copy", `{"sourceModel":"`+here+`/models/fraud@2","modelId":"fraud"}`)
 	p.wants(a, "response.model", `"projects/123/locations/europe-west4/models/fraud"`)
