@@ -382,3 +382,32 @@ func TestFaults(t *testing.T) {
 		}
 	}
 }
+
+// Why a deployment has failed is told in the platform's words, with what they often
+// mean, and with the operation that support asks for.
+func TestWhyADeploymentFailed(t *testing.T) {
+	t.Parallel()
+	for mode, words := range map[string][]string{
+		"never_ready": {"never became ready", "serving.health_path"},
+		"exited":      {"exited unexpectedly", "AIP_STORAGE_URI"},
+		"quota":       {"custom_model_serving", "beside those of the old one"},
+		"stock_out":   {"no such machines to give now"},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t)
+			c, _ := h.cloud(t)
+			spec := h.endpoint("fraud", h.published(t, c, "fraud", "one"))
+			h.script(t, map[string]any{"call": "vertex_ai.endpoints.deployModel", "occurrence": 1, "action": "fail_transition", "mode": mode})
+			_, err := h.apply(t.Context(), c, spec)
+			if err == nil {
+				t.Fatal("it is deployed")
+			}
+			for _, word := range append(words, "endpoints/fraud/operations/") {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("it does not say %q: %v", word, err)
+				}
+			}
+		})
+	}
+}
