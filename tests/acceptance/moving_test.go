@@ -210,3 +210,15 @@ func TestMovingRefused(t *testing.T) {
 		t.Errorf("the plans changed something: %v", calls)
 	}
 }
+
+// TestMovingFromAnUnconfiguredPlatform says at plan which configuration is missing.
+func TestMovingFromAnUnconfiguredPlatform(t *testing.T) {
+	t.Parallel()
+	r := acctest.NewRehearsal(t)
+	vertex := fmt.Sprintf("provider \"ml\" {\n vertex_ai = { project = %q, region = %q, access_token = \"test\", endpoint_url = %q, storage_endpoint_url = %q, staging_uri = \"gs://ml-staging/models\" }\n}\n",
+		acctest.GoogleProject, acctest.GoogleRegion, r.VertexAddress(), r.GCS())
+	run(t, resource.TestStep{Config: vertex + moved("vertex_ai", `"kubernetes/ml/fraud@1"`), PlanOnly: true, ExpectError: pattern("artifact.uri", "cannot move the artifact of kubernetes/ml/fraud@1", "kubernetes.config_path")})
+	if calls := r.Calls(t); len(acctest.Mutations(calls)) > 0 {
+		t.Errorf("the plan has changed something: %v", calls)
+	}
+}
