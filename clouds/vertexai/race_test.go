@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
@@ -56,8 +58,11 @@ func TestNothingIsWrittenOver(t *testing.T) {
 		})
 	}}
 	spec.Labels = map[string]string{"team": "risk"}
-	_, err = h.apply(t.Context(), rt.cloud(t, h), spec)
+	state, err := h.apply(t.Context(), rt.cloud(t, h), spec)
 	must(t, err)
+	if diff := cmp.Diff(spec.Labels, state.Labels); diff != "" {
+		t.Errorf("the labels that are wanted and those that are seen differ:\n%s", diff)
+	}
 	labels := h.call(t, http.MethodGet, here+"endpoints/fraud", nil)["labels"].(map[string]any)
 	if labels["goog-terraform-provisioned"] != "true" || labels["team"] != "risk" {
 		t.Errorf("the labels are %v", labels)
