@@ -125,3 +125,24 @@ func each(t *testing.T, n int, do func(ctx context.Context, i int) error) {
 	}
 	must(t, group.Wait())
 }
+
+// TestAListEndsWithAWrite: what this process has changed is not read from a list of
+// before.
+func TestAListEndsWithAWrite(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	spec := h.endpoint("fraud", h.published(t, c, "fraud", "one"))
+	known, err := h.apply(t.Context(), c, spec)
+	must(t, err)
+	_, err = c.ObserveEndpoint(t.Context(), spec.Key, known) // from a list
+	must(t, err)
+	spec.Labels = map[string]string{"team": "risk"}
+	known, err = h.apply(t.Context(), c, spec)
+	must(t, err)
+	seen, err := c.ObserveEndpoint(t.Context(), spec.Key, known)
+	must(t, err)
+	if diff := cmp.Diff(known, seen); diff != "" {
+		t.Errorf("a list of before is read:\n%s", diff)
+	}
+}
