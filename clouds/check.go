@@ -212,7 +212,7 @@ func checkReference(path string, ref driver.VersionRef, s *driver.EndpointSpec, 
 	case ref.Key.Platform != s.Key.Platform:
 		return mlerr.New(mlerr.InvalidArgument, "model version %s is on %s, and this endpoint is on %s", ref, ref.Key.Platform, s.Key.Platform).
 			At("%s", path).WithHint("Register the model on %s too and refer to that version", s.Key.Platform)
-	case ref.Key.Location != s.Key.Location && !s.Unknown.Has("location") && !(f.ModelsAbroad && project(ref.Key) == project(s.Key)):
+	case ref.Key.Location != s.Key.Location && !s.Unknown.Has("location") && (!f.ModelsAbroad || project(ref.Key) != project(s.Key)):
 		return mlerr.New(mlerr.InvalidArgument, "model version %s is in %s, and this endpoint is in %s", ref, ref.Key.Location, s.Key.Location).
 			At("%s", path).WithHint("Register the model in %s too and refer to that version", s.Key.Location)
 	}

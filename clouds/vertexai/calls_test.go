@@ -80,7 +80,7 @@ func TestCallsOfAPlan(t *testing.T) {
 	made, _ := h.cloud(t)
 	models, endpoints := make([]*driver.ModelState, n), make([]*driver.EndpointState, n)
 	each(t, n, func(ctx context.Context, i int) (err error) {
-		ref := h.published(t, made, fmt.Sprintf("m%d", i), fmt.Sprintf("bytes of %d", i))
+		ref := h.published(t, made, fmt.Sprintf("m%d", i), fmt.Sprintf("bytes of %d", i)) //nolint:contextcheck // it has the test's
 		if models[i], err = made.ObserveModel(ctx, ref.Key, nil); err != nil {
 			return err
 		}

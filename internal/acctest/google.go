@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,10 +14,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"cloud.google.com/go/storage"
-	"google.golang.org/api/iterator"
-	"google.golang.org/api/option"
 )
 
 // GoogleProject and GoogleRegion are where tests on Vertex AI make things.
@@ -51,6 +46,14 @@ func (r *Rehearsal) Vertex(t *testing.T, method, address string, body any) map[s
 }
 
 func (r *Rehearsal) vertex(ctx context.Context, method, address string, body any) (map[string]any, error) {
+	if !strings.HasPrefix(address, "projects/") {
+		address = "projects/" + GoogleProject + "/locations/" + GoogleRegion + "/" + address
+	}
+	return ask(ctx, method, r.VertexAddress()+"/v1/"+address, body)
+}
+
+// ask makes a request with JSON.
+func ask(ctx context.Context, method, address string, body any) (map[string]any, error) {
 	var sent io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)
@@ -59,10 +62,7 @@ func (r *Rehearsal) vertex(ctx context.Context, method, address string, body any
 		}
 		sent = bytes.NewReader(data)
 	}
-	if !strings.HasPrefix(address, "projects/") {
-		address = "projects/" + GoogleProject + "/locations/" + GoogleRegion + "/" + address
-	}
-	req, err := http.NewRequestWithContext(ctx, method, r.server.Endpoints()["vertex_ai"]+"/v1/"+address, sent)
+	req, err := http.NewRequestWithContext(ctx, method, address, sent)
 	if err != nil {
 		return nil, err
 	}
@@ -130,31 +130,22 @@ func (r *Rehearsal) google(ctx context.Context) (names []string, err error) {
 	return append(names, stored...), err
 }
 
+// stored names the objects in Cloud Storage.
 func (r *Rehearsal) stored(ctx context.Context) (names []string, err error) {
-	client, err := storage.NewClient(ctx, option.WithEndpoint(r.GCS()+"/storage/v1/"), option.WithoutAuthentication(), storage.WithJSONReads())
+	buckets, err := ask(ctx, http.MethodGet, r.GCS()+"/storage/v1/b?project="+GoogleProject, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
-	for buckets := client.Buckets(ctx, GoogleProject); ; {
-		bucket, err := buckets.Next()
-		if errors.Is(err, iterator.Done) {
-			return names, nil
-		}
+	for _, b := range listed(buckets, "items") {
+		objects, err := ask(ctx, http.MethodGet, fmt.Sprintf("%s/storage/v1/b/%v/o", r.GCS(), b["name"]), nil)
 		if err != nil {
 			return nil, err
 		}
-		for objects := client.Bucket(bucket.Name).Objects(ctx, nil); ; {
-			o, err := objects.Next()
-			if errors.Is(err, iterator.Done) {
-				break
-			}
-			if err != nil {
-				return nil, err
-			}
-			names = append(names, "object gs://"+o.Bucket+"/"+o.Name)
+		for _, o := range listed(objects, "items") {
+			names = append(names, fmt.Sprintf("object gs://%v/%v", o["bucket"], o["name"]))
 		}
 	}
+	return names, nil
 }
 
 // listed is a list in an answer.
