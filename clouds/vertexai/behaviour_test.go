@@ -390,7 +390,7 @@ func TestWhyADeploymentFailed(t *testing.T) {
 	for mode, words := range map[string][]string{
 		"never_ready": {"never became ready", "serving.health_path"},
 		"exited":      {"exited unexpectedly", "AIP_STORAGE_URI"},
-		"quota":       {"custom_model_serving", "beside those of the old one"},
+		"quota":       {"custom_model_serving", "IAM & Admin, Quotas", "beside those of the old one"},
 		"stock_out":   {"no such machines to give now"},
 	} {
 		t.Run(mode, func(t *testing.T) {

@@ -248,7 +248,7 @@ func explain(s *status) string {
 	case strings.Contains(s.Message, "exited unexpectedly"), strings.Contains(s.Message, "terminated"):
 		return s.Error() + " (its container has ended: the log tells why, such as too little memory, or nothing to load at AIP_STORAGE_URI)"
 	case s.name() == "RESOURCE_EXHAUSTED":
-		return s.Error() + " (the region has no such machines to give now, or the project's quota is used up; a new version needs its replicas beside those of the old one)"
+		return s.Error() + " (the region has no such machines to give now, or the project's quota is used up, which in new projects is often 0: ask for more under IAM & Admin, Quotas; a new version needs its replicas beside those of the old one)"
 	}
 	return s.Error()
 }
