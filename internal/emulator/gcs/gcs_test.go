@@ -284,6 +284,11 @@ func TestCopies(t *testing.T) {
 	if err != nil || whole.ComponentCount != 3 || len(whole.MD5) != 0 || read(t, b.Object("whole"), 0, -1) != "0122" {
 		t.Errorf("%+v, %v", whole, err)
 	}
+	// What is copied or composed is the generation that is named, and no other.
+	_, err = to.CopierFrom(from.Generation(first.Generation + 1)).Run(ctx)
+	refused(t, err, http.StatusNotFound, "")
+	_, err = b.Object("whole").ComposerFrom(from.Generation(first.Generation + 1)).Run(ctx)
+	refused(t, err, http.StatusNotFound, "")
 	if _, err := b.Object("whole").ComposerFrom(b.Object("absent")).Run(ctx); !strings.Contains(fmt.Sprint(err), "absent") {
 		t.Error(err)
 	}

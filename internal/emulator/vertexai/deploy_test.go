@@ -219,6 +219,9 @@ func TestServingQuotas(t *testing.T) {
 		strings.Replace(deployBody("78", "1"), `"n1-standard-2"`, `"g2-standard-4","acceleratorType":"NVIDIA_L4","acceleratorCount":1`, 1))
 	p.failed(8, "custom_model_serving", "POST", "v1/endpoints/fraud:mutateDeployedModel",
 		`{"deployedModel":{"id":"77","dedicatedResources":{"maxReplicaCount":6}},"updateMask":"dedicatedResources.maxReplicaCount"}`)
+	for _, n := range []string{"5", "3"} { // what a change replaces does not count beside it
+		p.changed("POST", "v1/endpoints/fraud:mutateDeployedModel", `{"deployedModel":{"id":"77","dedicatedResources":{"maxReplicaCount":`+n+`}},"updateMask":"dedicatedResources.maxReplicaCount"}`)
+	}
 	p.failed(8, "custom_model_serving", "POST", "v1/endpoints/fraud:deployModel", strings.Replace(deployBody("78", "1"), "n1-standard-2", "n1-highmem-2", 1))
 	p.changed("POST", "v1/endpoints/fraud:deployModel", strings.Replace(deployBody("78", "1"), `"maxReplicaCount":3`, `"maxReplicaCount":2`, 1))
 	p.file("quotas.json", `{"vertex_ai.operations": 1, "vertex_ai.endpoints.get": 1}`)
