@@ -359,9 +359,10 @@ func TestFaults(t *testing.T) {
 	for _, call := range []string{"models.upload", "models.listVersions", "models.patch", "models.mergeVersionAliases", "endpoints.create", "endpoints.get", "endpoints.deployModel",
 		"endpoints.patch", "operations.get"} {
 		for action, fault := range map[string]map[string]any{
-			"lost answer": {"action": "lost_answer"},
-			"too fast":    {"action": "error", "code": "RESOURCE_EXHAUSTED", "status": 429, "message": "Quota exceeded for requests per minute"},
-			"unavailable": {"action": "error", "code": "UNAVAILABLE", "status": 503, "message": "The service is currently unavailable."},
+			"lost answer":  {"action": "lost_answer"},
+			"just granted": {"action": "error", "code": "PERMISSION_DENIED", "status": 403, "message": "Permission 'cloudkms.cryptoKeyVersions.useToEncrypt' denied on Cloud KMS key"},
+			"too fast":     {"action": "error", "code": "RESOURCE_EXHAUSTED", "status": 429, "message": "Quota exceeded for requests per minute"},
+			"unavailable":  {"action": "error", "code": "UNAVAILABLE", "status": 503, "message": "The service is currently unavailable."},
 		} {
 			t.Run(call+" "+action, func(t *testing.T) {
 				t.Parallel()

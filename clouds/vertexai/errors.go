@@ -134,6 +134,7 @@ const (
 	serviceHint    = "Enable the Vertex AI API in the project: gcloud services enable aiplatform.googleapis.com"
 	perimeterHint  = "Call from inside of the project's service perimeter (VPC Service Controls), or let these credentials in; an endpoint there has no host of its own: leave vertex_ai.dedicated out"
 	keyHint        = "Grant roles/cloudkms.cryptoKeyEncrypterDecrypter on the key to the project's Vertex AI service agent"
+	accountHint    = "Grant iam.serviceAccounts.actAs on the service account (roles/iam.serviceAccountUser) to the credentials"
 	quotaHint      = "Ask for a higher quota of the named metric in the region (IAM & Admin, Quotas); a new version needs its replicas beside those of the old one"
 )
 
@@ -172,7 +173,11 @@ func classify(err error) (mlerr.Code, string) {
 	case "UNAUTHENTICATED":
 		return mlerr.Unauthenticated, loginHint
 	case "PERMISSION_DENIED":
-		return mlerr.PermissionDenied, denied(s)
+		hint := denied(s)
+		if hint == keyHint || hint == accountHint { // grants are often of the same apply, and take minutes to be seen
+			return mlerr.NotYetVisible, hint
+		}
+		return mlerr.PermissionDenied, hint
 	case "RESOURCE_EXHAUSTED":
 		if strings.Contains(strings.ToLower(s.Message), "quotas are exceeded") || strings.Contains(s.Message, "exceed quota limits") {
 			return mlerr.QuotaExceeded, quotaHint
@@ -200,6 +205,9 @@ func denied(s *status) string {
 	}
 	if strings.Contains(s.Message, "vpcServiceControls") || strings.Contains(s.Message, "VPC_SERVICE_CONTROLS") {
 		return perimeterHint
+	}
+	if strings.Contains(s.Message, "iam.serviceAccounts.actAs") {
+		return accountHint
 	}
 	if strings.Contains(strings.ToLower(s.Message), "cryptokey") || strings.Contains(s.Message, "Cloud KMS") {
 		return keyHint
