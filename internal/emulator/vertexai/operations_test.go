@@ -127,6 +127,11 @@ func TestFailedTransitions(t *testing.T) {
 		p.failed(want.code, want.words, "POST", deploy, deployBody("78", "1"))
 		p.wants(p.ok("GET", "v1/endpoints/fraud?allDeploymentStates=true", ""), "deployedModels.1", "null")
 	}
+	// What was not deployed keeps nobody from deleting it.
+	p.uploadNext()
+	p.faults(fails(""))
+	p.failed(9, "never became ready", "POST", deploy, deployBody("78", "2"))
+	p.changed("DELETE", "v1/models/fraud@2:deleteVersion", "")
 	// A model that never becomes ready has its time.
 	p.faults(fails(`,"mode":"never_ready"`))
 	name, _ := p.ok("POST", deploy, deployBody("78", "1")).at("name").(string)
