@@ -78,10 +78,16 @@ func TestCallsOfAPlan(t *testing.T) {
 	const n, most = 200, 10 + 200/20
 	h := newHarness(t)
 	made, _ := h.cloud(t)
+	ref := h.published(t, made, "fraud", "one")
 	models, endpoints := make([]*driver.ModelState, n), make([]*driver.EndpointState, n)
+	for i := range n {
+		h.call(t, http.MethodPost, here+"models:upload", map[string]any{"modelId": fmt.Sprintf("m%d", i),
+			"model": map[string]any{"displayName": "m", "containerSpec": map[string]any{"imageUri": "us-central1-docker.pkg.dev/p1/models/server:1"}}})
+	}
+	must(t, h.clock.Sleep(t.Context(), time.Hour))
 	each(t, n, func(ctx context.Context, i int) (err error) {
-		ref := h.published(t, made, fmt.Sprintf("m%d", i), fmt.Sprintf("bytes of %d", i)) //nolint:contextcheck // it has the test's
-		if models[i], err = made.ObserveModel(ctx, ref.Key, nil); err != nil {
+		key := driver.Key{Platform: driver.VertexAI, Location: location, Name: fmt.Sprintf("m%d", i)}
+		if models[i], err = made.ObserveModel(ctx, key, nil); err != nil {
 			return err
 		}
 		spec := h.endpoint(fmt.Sprintf("e%d", i), ref)
