@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
@@ -72,9 +73,15 @@ func platforms(all map[string]string) map[string]string {
 }
 
 var (
-	labelKey   = regexp.MustCompile(`^[\p{Ll}\p{Lo}][\p{Ll}\p{Lo}\p{N}_-]{0,62}$`)
-	labelValue = regexp.MustCompile(`^[\p{Ll}\p{Lo}\p{N}_-]{0,63}$`)
+	labelKey   = regexp.MustCompile(`^[\p{Ll}\p{Lo}][\p{Ll}\p{Lo}\p{N}_-]*$`)
+	labelValue = regexp.MustCompile(`^[\p{Ll}\p{Lo}\p{N}_-]*$`)
 )
+
+// labelFits holds a label's key or value to a form and to 63 characters and 128 bytes: if
+// a pattern counted them, it would take megabytes in every process.
+func labelFits(form *regexp.Regexp, text string) bool {
+	return form.MatchString(text) && utf8.RuneCountInString(text) <= 63 && len(text) <= 128
+}
 
 // checkLabels holds the platform's rules; reserved is how many we add.
 func checkLabels(labels map[string]string, reserved int) error {
@@ -84,10 +91,10 @@ func checkLabels(labels map[string]string, reserved int) error {
 		switch {
 		case ours(k), strings.HasPrefix(k, prefixGoogle):
 			all.Add(mlerr.New(mlerr.InvalidArgument, "label %q is reserved", k).At("%s", path).WithHint("Use a key that does not begin with ml- or goog-, and is not managed-by"))
-		case !labelKey.MatchString(k), len(k) > 128:
+		case !labelFits(labelKey, k):
 			all.Add(mlerr.New(mlerr.InvalidArgument, "%q cannot be the key of a label on Vertex AI", k).At("%s", path).
 				WithHint("Use 1 to 63 lower-case letters, digits, underscores and hyphens, a letter first"))
-		case !labelValue.MatchString(v), len(v) > 128:
+		case !labelFits(labelValue, v):
 			all.Add(mlerr.New(mlerr.InvalidArgument, "%q cannot be the value of a label on Vertex AI", v).At("%s", path).
 				WithHint("Use up to 63 lower-case letters, digits, underscores and hyphens"))
 		}

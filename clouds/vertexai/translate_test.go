@@ -139,7 +139,7 @@ func TestDeploymentIDs(t *testing.T) {
 
 func TestLabelsHoldDigestsAndAccounts(t *testing.T) {
 	t.Parallel()
-	if got := short(digest); len(got) != 52 || long(got) != digest || !labelValue.MatchString(got) {
+	if got := short(digest); len(got) != 52 || long(got) != digest || !labelFits(labelValue, got) {
 		t.Errorf("%s is kept as %q, which is read as %q", digest, got, long(got))
 	}
 	for _, foreign := range []string{"", "true", "0", strings.Repeat("a", 63)} {
@@ -150,7 +150,7 @@ func TestLabelsHoldDigestsAndAccounts(t *testing.T) {
 	labels := map[string]string{}
 	account(labels, "serving@my-project.iam.gserviceaccount.com")
 	for _, v := range labels {
-		if !labelValue.MatchString(v) {
+		if !labelFits(labelValue, v) {
 			t.Errorf("no label takes %q", v)
 		}
 	}
@@ -209,5 +209,27 @@ func TestContainers(t *testing.T) {
 	_, err := container(&driver.ModelSpec{Serving: driver.Serving{Runtime: "vllm"}}, "")
 	if !mlerr.Is(err, mlerr.Unsupported) || mlerr.PathOf(err) != "serving.runtime" {
 		t.Errorf("a runtime that reads nothing from Cloud Storage: %v", err)
+	}
+}
+
+func TestLabelRules(t *testing.T) {
+	t.Parallel()
+	for reason, c := range map[string]struct {
+		key, value string
+		path       string // of the refusal; "" for none
+	}{
+		"letters of any alphabet":   {"équipe", "リスク-1", ""},
+		"as long as can be":         {strings.Repeat("k", 63), strings.Repeat("v", 63), ""},
+		"no value":                  {"team", "", ""},
+		"a key too long":            {strings.Repeat("k", 64), "v", "labels." + strings.Repeat("k", 64)},
+		"a value too long":          {"team", strings.Repeat("v", 64), "labels.team"},
+		"too many bytes":            {"team", strings.Repeat("リ", 43), "labels.team"},
+		"an upper-case value":       {"team", "Risk", "labels.team"},
+		"a key that begins wrongly": {"1team", "risk", "labels.1team"},
+		"a key of ours":             {"ml-team", "risk", "labels.ml-team"},
+	} {
+		if err := checkLabels(map[string]string{c.key: c.value}, 4); (err == nil) != (c.path == "") || mlerr.PathOf(err) != c.path {
+			t.Errorf("%s: %v at %q", reason, err, mlerr.PathOf(err))
+		}
 	}
 }

@@ -23,7 +23,7 @@ type Built struct {
 // seconds: a package does it once, in TestMain.
 func Build(ctx context.Context, dir string) (*Built, error) {
 	provider := filepath.Join(dir, "terraform-provider-ml")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", provider, "github.com/mlplane/terraform-provider-ml") //nolint:gosec // builds what is tested
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", "disable_grpc_modules", "-ldflags", "-s -w", "-o", provider, "github.com/mlplane/terraform-provider-ml") //nolint:gosec // builds what is tested
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building the provider: %w\n%s", err, out)
 	}

@@ -13,8 +13,8 @@ var (
 	endpointID = regexp.MustCompile(`^([a-z]([a-z0-9-]{0,61}[a-z0-9])?|[1-9][0-9]{0,9})$`)
 	deployedID = regexp.MustCompile(`^[0-9]{1,10}$`)
 	aliasForm  = regexp.MustCompile(`^[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]$`)
-	labelKey   = regexp.MustCompile(`^[\p{Ll}\p{Lo}\p{N}][\p{Ll}\p{Lo}\p{N}_-]{0,62}$`)
-	labelValue = regexp.MustCompile(`^[\p{Ll}\p{Lo}\p{N}_-]{0,63}$`)
+	labelKey   = regexp.MustCompile(`^[\p{Ll}\p{Lo}\p{N}][\p{Ll}\p{Lo}\p{N}_-]*$`)
+	labelValue = regexp.MustCompile(`^[\p{Ll}\p{Lo}\p{N}_-]*$`)
 	kmsKey     = regexp.MustCompile(`^projects/[^/]+/locations/([^/]+)/keyRings/[^/]+/cryptoKeys/[^/]+$`)
 	network    = regexp.MustCompile(`^projects/[0-9]+/global/networks/[^/]+$`)
 	bigQuery   = regexp.MustCompile(`^bq://[^./]+(\.[^./]+){0,2}$`)
@@ -25,8 +25,12 @@ var (
 const (
 	mostLabels      = 64
 	mostDisplayName = 128
-	mostLabelBytes  = 128
 )
+
+// labelFits counts characters itself: a pattern that did would take megabytes.
+func labelFits(form *regexp.Regexp, text string) bool {
+	return form.MatchString(text) && utf8.RuneCountInString(text) < 64 && len(text) <= 128
+}
 
 // displayName is required, and short.
 func (v *violations) displayName(field, name string) {
@@ -42,7 +46,7 @@ func (v *violations) labels(field string, labels map[string]string) {
 	const rule = "Label keys and values can only contain lowercase letters, numbers, dashes and underscores. Label keys must start with a letter or number, must be less than 64 characters in length, and must be less than 128 bytes in length when encoded in UTF-8. Label values must be less than 64 characters in length, and must be less than 128 bytes in length when encoded in UTF-8. No more than 64 labels can be attached to a given resource."
 	bad := len(labels) > mostLabels
 	for k, val := range labels {
-		bad = bad || !labelKey.MatchString(k) || !labelValue.MatchString(val) || len(k) > mostLabelBytes || len(val) > mostLabelBytes
+		bad = bad || !labelFits(labelKey, k) || !labelFits(labelValue, val)
 	}
 	if bad {
 		v.add(field, "%s", rule)
