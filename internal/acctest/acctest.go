@@ -138,7 +138,7 @@ func Mutations(calls []string) []string {
 	var all []string
 	for _, name := range calls {
 		_, operation, _ := strings.Cut(name, ".")
-		if at := strings.LastIndexByte(operation, '.'); at >= 0 { // "endpoints.get", as Google's are called
+		if at := strings.LastIndexByte(operation, '.'); at >= 0 && !strings.Contains(operation, " ") { // "endpoints.get", as Google's are called
 			operation = strings.ToUpper(operation[at+1:at+2]) + operation[at+2:]
 		}
 		reads := []string{"RawPredict", "Describe", "List", "Get", "Head", "Invoke", "get ", "list ", "watch ", "proxy ", "request ", "dry-run "}
