@@ -104,11 +104,7 @@ func (c *Cloud) Preflight(ctx context.Context, spec *driver.EndpointSpec, known 
 	if known != nil && known.Unfinished == "" && len(comparison{spec, known, c.Features().Carried}.all()) == 0 {
 		return nil, nil
 	}
-	_, err = patiently(ctx, c, func() (struct{}, error) {
-		warnings, err = c.driver.Preflight(ctx, spec, known)
-		return struct{}{}, err
-	})
-	return warnings, err
+	return patiently(ctx, c, func() ([]string, error) { return c.driver.Preflight(ctx, spec, known) })
 }
 
 // ending is for an endpoint that is gone: absent is returned, unless a run of

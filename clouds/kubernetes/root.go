@@ -212,32 +212,31 @@ const parallel = 8
 // of them is somebody else's.
 func (r *root) put(ctx context.Context, a *api, objects []written) error {
 	// Whether somebody may bind a Role is decided by what it grants: it comes first.
-	bindings := func(w written) bool { return w.Kind == roleBindings.name }
-	others := slices.DeleteFunc(slices.Clone(objects), bindings)
-	if err := r.putAll(ctx, a, others); err != nil {
-		return err
+	for _, bindings := range []bool{false, true} {
+		group, ctx := errgroup.WithContext(ctx)
+		group.SetLimit(parallel)
+		for i := range objects {
+			if w := &objects[i]; (w.Kind == roleBindings.name) == bindings {
+				group.Go(func() error { return r.putOne(ctx, a, w) })
+			}
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
 	}
-	return r.putAll(ctx, a, slices.DeleteFunc(slices.Clone(objects), func(w written) bool { return !bindings(w) }))
+	return nil
 }
 
-func (r *root) putAll(ctx context.Context, a *api, objects []written) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(parallel)
-	for i := range objects {
-		w := &objects[i]
-		group.Go(func() error {
-			live, err := r.own(ctx, a, w)
-			if err != nil {
-				return err
-			}
-			if err := handOver(ctx, a, w, live); err != nil {
-				return err
-			}
-			_, err = a.apply(ctx, w.kind(), w.object(r))
-			return err
-		})
+func (r *root) putOne(ctx context.Context, a *api, w *written) error {
+	live, err := r.own(ctx, a, w)
+	if err != nil {
+		return err
 	}
-	return group.Wait()
+	if err := handOver(ctx, a, w, live); err != nil {
+		return err
+	}
+	_, err = a.apply(ctx, w.kind(), w.object(r))
+	return err
 }
 
 // handOver gives the replica count that we own to the autoscaler that is to have it:
