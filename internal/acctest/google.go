@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"path"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -158,26 +157,4 @@ func listed(answer map[string]any, member string) []map[string]any {
 		}
 	}
 	return found
-}
-
-// VertexEmpty is an error that names what exists on Vertex AI, if anything does.
-func (r *Rehearsal) VertexEmpty(t *testing.T) error {
-	t.Helper()
-	var left []string
-	for _, kind := range []string{"models", "endpoints"} {
-		all, err := r.vertex(context.WithoutCancel(t.Context()), http.MethodGet, kind, nil)
-		if err != nil {
-			return err
-		}
-		found, _ := all[kind].([]any)
-		for _, v := range found {
-			name, _ := v.(map[string]any)["name"].(string)
-			left = append(left, kind+" "+path.Base(name))
-		}
-	}
-	if len(left) > 0 {
-		slices.Sort(left)
-		return fmt.Errorf("left behind: %s", strings.Join(left, ", "))
-	}
-	return nil
 }

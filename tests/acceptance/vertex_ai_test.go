@@ -253,7 +253,7 @@ func TestVertexEndpointRollsOut(t *testing.T) {
 	}
 	main := "main = {\n model = ml_model.fraud.version_id\n " + vertexCPU + "\n }\n"
 	two := "blue = {\n model = ml_model.fraud.version_id\n " + large + "\n traffic = 90\n }\n green = {\n model = ml_model.fraud.version_id\n " + large + "\n traffic = 10\n }\n"
-	resource.UnitTest(t, resource.TestCase{ProtoV6ProviderFactories: acctest.Factories(), CheckDestroy: func(*terraform.State) error { return r.VertexEmpty(t) }, Steps: []resource.TestStep{
+	resource.UnitTest(t, resource.TestCase{ProtoV6ProviderFactories: acctest.Factories(), CheckDestroy: func(*terraform.State) error { return r.Empty(t) }, Steps: []resource.TestStep{
 		{Config: config("one", main, "1"), ConfigStateChecks: []statecheck.StateCheck{
 			has(theEndpoint, "effective_labels", knownvalue.MapExact(map[string]knownvalue.Check{"env": text("test")}))}},
 		{Config: config("two", main, "2"),
