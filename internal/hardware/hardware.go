@@ -25,14 +25,18 @@ var (
 	sagemakerCSV []byte
 	//go:embed vertex_ai.csv
 	vertexAICSV []byte
+	//go:embed azure_ml.csv
+	azureMLCSV []byte
 )
 
-var files = map[string][]byte{"sagemaker": sagemakerCSV, "vertex_ai": vertexAICSV}
+const azureML = "azure_ml"
+
+var files = map[string][]byte{"sagemaker": sagemakerCSV, "vertex_ai": vertexAICSV, azureML: azureMLCSV}
 
 // Accelerators are all accelerator types of the configuration language, sorted.
 func Accelerators() []string {
 	return []string{"amd-mi300x", "aws-inferentia1", "aws-inferentia2", "aws-trainium1", "aws-trainium2", "google-tpu-v5e",
-		"intel-gaudi", "nvidia-a100-40gb", "nvidia-a100-80gb", "nvidia-a10g", "nvidia-b200", "nvidia-b300", "nvidia-gb200", "nvidia-h100",
+		"intel-gaudi", "nvidia-a10", "nvidia-a100-40gb", "nvidia-a100-80gb", "nvidia-a10g", "nvidia-b200", "nvidia-b300", "nvidia-gb200", "nvidia-h100",
 		"nvidia-h200", "nvidia-k80", "nvidia-l4", "nvidia-l40s", "nvidia-p100", "nvidia-p4", "nvidia-rtx-pro-6000", "nvidia-t4", "nvidia-v100"}
 }
 
@@ -53,10 +57,20 @@ type Type struct {
 	// PlatformAccelerator is the platform's own name of the accelerator, where one
 	// has to be said.
 	PlatformAccelerator string
+
+	// ByNameOnly: nothing resolves to it, since the platform retires it or it has a
+	// fraction of an accelerator.
+	ByNameOnly bool
+	// NoReserve: Azure ML keeps no instances of it in reserve for upgrades.
+	NoReserve bool
 }
 
-// Family is the part of the name that types of one generation share: "ml.g5", "n1".
+// Family is the part of the name that types of one generation share: "ml.g5", "n1",
+// "NCas_T4_v3".
 func (t Type) Family() string {
+	if size, ok := strings.CutPrefix(t.Name, "Standard_"); ok {
+		return vmFamily(size)
+	}
 	if at := strings.LastIndexByte(t.Name, '.'); at >= 0 {
 		return t.Name[:at]
 	}
@@ -137,6 +151,9 @@ func parse(data []byte) (types, error) {
 		if len(r) > 8 {
 			t.PlatformAccelerator = r[8]
 		}
+		if len(r) > 10 {
+			t.ByNameOnly, t.NoReserve = r[9] == "true", r[10] == "true"
+		}
 		for word := range strings.FieldsSeq(r[5]) {
 			if t.AcceleratorCount, err = strconv.Atoi(word); err != nil {
 				return types{}, fmt.Errorf("%s: %w", r[0], err)
@@ -152,9 +169,16 @@ func parse(data []byte) (types, error) {
 }
 
 // Lookup finds a type by its exact name, with the accelerators that it comes with.
+// Azure's names have no case.
 func Lookup(platform, name string) (Type, bool) {
-	t, ok := catalog()[platform].byName[name]
-	return t, ok
+	if t, ok := catalog()[platform].byName[name]; ok || platform != azureML {
+		return t, ok
+	}
+	named := Named(platform, name)
+	if len(named) == 0 {
+		return Type{}, false
+	}
+	return named[0], true
 }
 
 // All are a platform's types by name; one to which accelerators can be added is
@@ -165,7 +189,7 @@ func All(platform string) []Type { return slices.Clone(catalog()[platform].all) 
 func Named(platform, name string) []Type {
 	var all []Type
 	for _, t := range catalog()[platform].all {
-		if t.Name == name {
+		if t.Name == name || platform == azureML && strings.EqualFold(t.Name, name) {
 			all = append(all, t)
 		}
 	}
@@ -197,7 +221,7 @@ func Resolve(platform string, n Need) (Type, error) {
 }
 
 func (t Type) satisfies(n Need) bool {
-	return t.Known && (t.Arch == n.Arch || n.Accelerator != "") && t.Accelerator == n.Accelerator &&
+	return t.Known && !t.ByNameOnly && (t.Arch == n.Arch || n.Accelerator != "") && t.Accelerator == n.Accelerator &&
 		t.AcceleratorCount >= n.AcceleratorCount && t.VCPU >= n.CPU && t.MemoryGiB >= n.MemoryGiB
 }
 
@@ -224,6 +248,12 @@ func nearest(platform string, n Need) string {
 			close = append(close, t)
 		}
 	}
+	if all := slices.Clone(close); len(all) > 0 {
+		close = slices.DeleteFunc(close, func(t Type) bool { return t.ByNameOnly })
+		if len(close) == 0 {
+			return byName(all)
+		}
+	}
 	if len(close) == 0 {
 		offered := map[string]bool{}
 		for _, t := range All(platform) {
@@ -243,6 +273,15 @@ func nearest(platform string, n Need) string {
 	return fmt.Sprintf("The largest with that accelerator is %s: %g vCPU, %g GiB, %d accelerators", t.Name, t.VCPU, t.MemoryGiB, t.AcceleratorCount)
 }
 
+// byName says that types are there and have to be named.
+func byName(all []Type) string {
+	names := make([]string, len(all))
+	for i, t := range all {
+		names[i] = t.Name
+	}
+	return fmt.Sprintf("Only types that are being retired have it, and these are not chosen by themselves: set instance_type to one of %s, or take another accelerator", strings.Join(names, ", "))
+}
+
 // Suggest returns up to three names that a mistyped one may have meant, best
 // first.
 func Suggest(platform, name string) []string {
@@ -255,7 +294,7 @@ func Suggest(platform, name string) []string {
 		if t.Attached {
 			continue
 		}
-		if d := distance(name, t.Name); d <= max(2, len(name)/3) {
+		if d := distance(strings.ToLower(name), strings.ToLower(t.Name)); d <= max(2, len(name)/3) {
 			all = append(all, candidate{t.Name, d})
 		}
 	}

@@ -14,7 +14,7 @@ import (
 
 func TestCatalogUsesTheLanguagesNames(t *testing.T) {
 	t.Parallel()
-	for _, m := range append(hardware.All("sagemaker"), hardware.All("vertex_ai")...) {
+	for _, m := range slices.Concat(hardware.All("sagemaker"), hardware.All("vertex_ai"), hardware.All("azure_ml")) {
 		if m.Accelerator != "" && !slices.Contains(hardware.Accelerators(), m.Accelerator) {
 			t.Errorf("%s has the accelerator %s, which the language does not name", m.Name, m.Accelerator)
 		}

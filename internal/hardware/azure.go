@@ -1,0 +1,43 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package hardware
+
+import (
+	"fmt"
+	"strings"
+)
+
+// vmFamily is an Azure VM size without the number of vCPU: quotas are counted by
+// family.
+func vmFamily(size string) string {
+	digit := func(r rune) bool { return r >= '0' && r <= '9' }
+	series, rest := size, ""
+	if at := strings.IndexFunc(size, digit); at >= 0 {
+		series, rest = size[:at], strings.TrimLeftFunc(size[at:], digit)
+	}
+	return series + rest
+}
+
+// QuotaCores are the vCPU of quota, in its VM family, that Azure ML wants for that
+// many instances of one deployment: it counts a fifth more instances, rounded up,
+// which it takes for upgrades. What is deployed beside another needs its own.
+func (t Type) QuotaCores(instances int) int {
+	if !t.NoReserve {
+		instances = (instances*12 + 9) / 10
+	}
+	return instances * int(t.VCPU)
+}
+
+// QuotaWords says how QuotaCores come about.
+func (t Type) QuotaWords(instances int) string {
+	plural := "s"
+	if instances == 1 {
+		plural = ""
+	}
+	need := fmt.Sprintf("%d instance%s of %s (%g vCPU each) need a quota of %d vCPU in the VM family %s", instances, plural, t.Name, t.VCPU, t.QuotaCores(instances), t.Family())
+	if t.NoReserve {
+		return need + "; Azure ML keeps none of these in reserve"
+	}
+	return need + ": Azure ML reserves 20 percent more instances for upgrades, rounded up"
+}
