@@ -50,6 +50,8 @@ func Arrange(directory, name string, single bool, entries []Entry) ([]Entry, err
 		arranged, err = onlyModel(single, entries, "", map[string]string{".mar": "model.mar"})
 	case runtimes.VertexTensorFlow:
 		arranged, err = savedModel(entries)
+	case runtimes.AzureSklearn, runtimes.AzureXGBoost, runtimes.AzurePyTorch, runtimes.AzureTensorFlow:
+		arranged, err = mlflowModel(wrappers[directory], single, entries)
 	case runtimes.TorchServe:
 		if !has(entries, "config/config.properties") {
 			err = needs("a directory that holds config/config.properties and model-store/<name>.mar, as torch-model-archiver makes it")

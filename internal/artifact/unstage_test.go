@@ -79,6 +79,7 @@ func TestUnstage(t *testing.T) {
 			{"a script of its own", runtimes.Sklearn, "", map[string]string{"forest.joblib": "f", "code/inference.py": "import x"}, false},
 			{"a directory", runtimes.HuggingFace, "", map[string]string{"config.json": "{}", "deep/weights": "w", "é": ""}, false},
 			{"a renamed file in a directory", runtimes.VertexSklearn, "", map[string]string{"forest.joblib": "f", "notes.md": "n"}, true},
+			{"one made an MLflow model", runtimes.AzureSklearn, "", map[string]string{"forest.joblib": "f", "conda.yaml": "the user's"}, true},
 			{"a SavedModel moved up", runtimes.VertexTensorFlow, "", map[string]string{"3/saved_model.pb": "p", "3/variables/v": "v"}, true},
 		} {
 			for _, how := range []string{"archive", "tree", "tree without record"} {

@@ -71,6 +71,7 @@ type Contract struct {
 	// Directory is how the runtime wants the files arranged, by the name of a
 	// preset: an ONNX file served by Triton is put into a model repository.
 	Directory        string
-	SharedMemory     bool // uses /dev/shm
-	NeedsAccelerator bool // does not run without one
+	AzureModel       string // the kind of model that Azure ML is told; "" elsewhere
+	SharedMemory     bool   // uses /dev/shm
+	NeedsAccelerator bool   // does not run without one
 }
