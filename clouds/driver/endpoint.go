@@ -199,7 +199,7 @@ type VertexAIEndpoint struct {
 // AzureMLEndpoint is what only Azure ML endpoints have.
 type AzureMLEndpoint struct {
 	Identity     string `json:"identity,omitempty"`
-	EgressPublic bool   `json:"egress_public,omitempty"`
+	EgressPublic *bool  `json:"egress_public,omitempty"` // nil leaves it to the workspace
 }
 
 // KubernetesEndpoint is what only Kubernetes endpoints have.

@@ -1,0 +1,226 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package azureml
+
+import (
+	"context"
+	"strings"
+
+	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
+
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/hardware"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+)
+
+func named(spec *driver.EndpointSpec, name string) *driver.Deployment {
+	for i := range spec.Deployments {
+		if spec.Deployments[i].Name == name {
+			return &spec.Deployments[i]
+		}
+	}
+	return nil
+}
+
+// Deploy begins to make a deployment, without requests. Its name follows from what it
+// is. One that is there and is not any more what was made is made again, as it gets
+// requests.
+func (d *azureML) Deploy(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState, name string, replicas int) error {
+	dep := named(spec, name)
+	if dep == nil {
+		return mlerr.New(mlerr.InvalidArgument, "%s has no deployment %s", spec.Key.ID(), name)
+	}
+	w, err := d.at(spec.Key.Location)
+	if err != nil {
+		return err
+	}
+	defer w.writing.lock(spec.Key.Name)()
+	if err := w.markUntested(ctx, spec); err != nil {
+		return err
+	}
+	id := physical(name, contentHash(dep, &spec.Settings))
+	if repaired := damaged(seen, dep); repaired != "" {
+		id = repaired
+	}
+	capacity := max(dep.Scaling.Min, min(replicas, dep.Scaling.Max))
+	now, err := w.getDeployment(ctx, spec.Key.Name, id)
+	switch {
+	case mlerr.Is(err, mlerr.NotFound):
+	case err != nil:
+		return err
+	default:
+		if done, err := standing(spec.Key.Name, now); done || err != nil {
+			return err
+		}
+		capacity = max(1, int(deref(skuOf(now).Capacity))) // what an autoscaler chose is not ours to change
+	}
+	return w.deploy(ctx, spec, dep, id, capacity)
+}
+
+// damaged is the platform's name of a deployment that is to be repaired, "" of none.
+func damaged(seen *driver.EndpointState, dep *driver.Deployment) string {
+	for i := range seen.Deployments {
+		if now := &seen.Deployments[i]; now.Name == dep.Name && now.Repair != "" && now.Model == dep.Model && now.Compute.InstanceType == dep.Compute.InstanceType {
+			return now.ID
+		}
+	}
+	return ""
+}
+
+// standing reports whether a deployment is what it was made as. One on which the
+// platform is at work is Busy.
+func standing(endpoint string, now *deployment) (bool, error) {
+	p := now.Properties.GetOnlineDeploymentProperties()
+	switch deref(p.ProvisioningState) {
+	case ml.DeploymentProvisioningStateCreating, ml.DeploymentProvisioningStateUpdating, ml.DeploymentProvisioningStateScaling:
+		return true, nil
+	case ml.DeploymentProvisioningStateDeleting:
+		return false, mlerr.New(mlerr.Busy, "deployment %s of the endpoint %s is being deleted", deref(now.Name), endpoint)
+	case ml.DeploymentProvisioningStateFailed, ml.DeploymentProvisioningStateCanceled:
+		return false, nil
+	}
+	return altered(p) == "" && tag(now.Tags, tagContent) != "" && strings.HasSuffix(deref(now.Name), tag(now.Tags, tagContent)[:10]) && same(now, p), nil
+}
+
+// same reports whether what cannot change of a deployment is what its name says.
+func same(now *deployment, p *ml.OnlineDeploymentProperties) bool {
+	own, noted := ownEnv(p)
+	if !noted {
+		return false
+	}
+	carried := carriedBy(now, p, true)
+	dep := &driver.Deployment{Compute: computeOf(deref(p.InstanceType)), Env: own, Model: driver.VersionRef{Native: tag(now.Tags, tagModel)}}
+	return contentHash(dep, &carried) == tag(now.Tags, tagContent)
+}
+
+// markUntested notes on an endpoint that a smoke test is due. The endpoint takes no
+// deployment until it has taken the note.
+func (w *workspace) markUntested(ctx context.Context, spec *driver.EndpointSpec) error {
+	if spec.SmokeTest == nil {
+		return nil
+	}
+	name, marked := spec.Key.Name, false
+	read, err := w.getEndpoint(ctx, name)
+	if err != nil || tag(read.Tags, tagUntested) != "" {
+		return err
+	}
+	err = w.change(ctx, name, func(_, e *endpoint) error {
+		marked = true
+		e.Tags[tagUntested] = new(yes)
+		return nil
+	})
+	if err == nil && marked {
+		err = mlerr.New(mlerr.Busy, "the endpoint %s is being marked as untested", name)
+	}
+	return err
+}
+
+func (w *workspace) getDeployment(ctx context.Context, endpoint, id string) (*deployment, error) {
+	got, err := w.c.OnlineDeployments.Get(ctx, w.group, w.name, endpoint, id, nil)
+	if err != nil {
+		return nil, failed(err, "cannot read deployment %s of the endpoint %s", id, endpoint)
+	}
+	if got.OnlineDeployment.Properties == nil {
+		return nil, mlerr.New(mlerr.Unavailable, "cannot read deployment %s of the endpoint %s: the answer says nothing of it", id, endpoint)
+	}
+	return &got.OnlineDeployment, nil
+}
+
+// deploy sends a deployment.
+func (w *workspace) deploy(ctx context.Context, spec *driver.EndpointSpec, dep *driver.Deployment, id string, capacity int) error {
+	about, err := w.workspaceInfo(ctx)
+	if err != nil {
+		return err
+	}
+	from, err := w.d.served(ctx, dep)
+	if err != nil {
+		return err
+	}
+	if from.data, err = w.recordings(ctx, spec.Key.Name, dep.Name, spec.Settings.Capture); err != nil {
+		return err
+	}
+	return w.sendDeployment(ctx, spec.Key.Name, id, deploying, made(about.Location, spec.Key.Name, dep, &spec.Settings, from, capacity), &dep.Compute)
+}
+
+func (w *workspace) sendDeployment(ctx context.Context, endpoint, id, kind string, out deployment, c *driver.Compute) error {
+	w.writes()
+	ctx, a := captured(ctx)
+	if _, err := w.c.OnlineDeployments.BeginCreateOrUpdate(ctx, w.group, w.name, endpoint, id, out, nil); err != nil {
+		err := failed(err, "cannot deploy %s to the endpoint %s", id, endpoint)
+		if mlerr.Is(err, mlerr.QuotaExceeded) {
+			err = mlerr.Annotate(err, "%s", quotaWords(&driver.Deployment{Compute: *c, Scaling: driver.Scaling{Min: int(deref(skuOf(&out).Capacity))}}))
+		}
+		if mlerr.Is(err, mlerr.NotFound) { // the endpoint is there, and not yet where deployments are made
+			err = mlerr.Wrap(err, mlerr.NotYetVisible, "the endpoint %s is not everywhere yet", endpoint)
+		}
+		return err
+	}
+	w.begun(endpoint, a, started{kind: kind, id: id})
+	return nil
+}
+
+// quotaWords says which quota a deployment takes.
+func quotaWords(dep *driver.Deployment) string {
+	t, ok := hardware.Lookup(string(driver.AzureML), dep.Compute.InstanceType)
+	if !ok {
+		return "the quota of " + dep.Compute.InstanceType + " does not suffice"
+	}
+	return t.QuotaWords(max(1, dep.Scaling.Min))
+}
+
+// SetScaling makes bounds, metrics and schedules what spec says. The live count is the
+// autoscaler's inside of the bounds; one outside of them is brought there at once.
+func (d *azureML) SetScaling(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState, name string) error {
+	dep := named(spec, name)
+	if dep == nil {
+		return mlerr.New(mlerr.InvalidArgument, "%s has no deployment %s", spec.Key.ID(), name)
+	}
+	w, err := d.at(spec.Key.Location)
+	if err != nil {
+		return err
+	}
+	id := ""
+	for i := range seen.Deployments {
+		now := &seen.Deployments[i]
+		if now.Name == name && now.Model == dep.Model && (id == "" || now.Compute.InstanceType == dep.Compute.InstanceType) {
+			id = now.ID
+		}
+	}
+	if id == "" {
+		return mlerr.New(mlerr.NotFound, "%s does not serve deployment %s", spec.Key.ID(), name)
+	}
+	defer w.writing.lock(spec.Key.Name)()
+	target := w.deploymentID(spec.Key.Name, id)
+	if !dep.Scaling.Automatic() {
+		if err := w.unscaleAll(ctx, target); err != nil {
+			return err
+		}
+		return w.resize(ctx, spec.Key.Name, id, dep.Scaling.Min, dep.Scaling.Min)
+	}
+	if err := w.resize(ctx, spec.Key.Name, id, dep.Scaling.Min, dep.Scaling.Max); err != nil {
+		return err
+	}
+	return w.scale(ctx, spec.Key.Name, id, &dep.Scaling)
+}
+
+// resize brings a deployment's count between two bounds.
+func (w *workspace) resize(ctx context.Context, endpoint, id string, low, high int) error {
+	now, err := w.getDeployment(ctx, endpoint, id)
+	if err != nil {
+		return err
+	}
+	count := int(deref(skuOf(now).Capacity))
+	wanted := max(low, min(count, high))
+	if wanted == count {
+		return nil
+	}
+	w.writes()
+	ctx, a := captured(ctx)
+	change := ml.PartialMinimalTrackedResourceWithSKU{Tags: now.Tags, SKU: &ml.PartialSKU{Name: new("Default"), Capacity: new(int32(wanted))}} //nolint:gosec // at most some thousands
+	if _, err := w.c.OnlineDeployments.BeginUpdate(ctx, w.group, w.name, endpoint, id, change, nil); err != nil {
+		return failed(err, "cannot scale deployment %s of the endpoint %s", id, endpoint)
+	}
+	w.begun(endpoint, a, started{kind: scaling, id: id})
+	return nil
+}

@@ -1,0 +1,189 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package azureml
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
+
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/hardware"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+)
+
+// fitting refuses what the workspace does not allow an endpoint.
+func fitting(spec *driver.EndpointSpec, about *ml.Workspace) error {
+	p := about.Properties
+	var all mlerr.List
+	if deref(p.V1LegacyMode) {
+		all.Add(mlerr.New(mlerr.InvalidArgument, "the workspace is in legacy mode, in which it has no managed endpoints").At("location").
+			WithHint("Set v1_legacy_mode of the workspace to false"))
+	}
+	if managed(p) && egressPublic(&spec.Settings) != nil && !spec.Unknown.At(carriedEgress) {
+		all.Add(mlerr.New(mlerr.InvalidArgument, "the workspace's managed network decides what deployments reach").At(carriedEgress).
+			WithHint("Leave azure_ml.egress_public out, and change the outbound rules of the workspace"))
+	}
+	if status := managedStatus(p); managed(p) && status != "" && !strings.EqualFold(status, string(ml.ManagedNetworkStatusActive)) {
+		all.Add(mlerr.New(mlerr.InvalidArgument, "the workspace's managed network is %s", strings.ToLower(status)).At("location").WithHint("%s", networkHint))
+	}
+	if !spec.Unknown.At("encryption.key") {
+		all.Add(sameKey(spec.Settings.Encryption.Key, about))
+	}
+	return all.Err()
+}
+
+func managed(p *ml.WorkspaceProperties) bool {
+	return p.ManagedNetwork != nil && p.ManagedNetwork.IsolationMode != nil && *p.ManagedNetwork.IsolationMode != ml.IsolationModeDisabled
+}
+
+func managedStatus(p *ml.WorkspaceProperties) string {
+	if p.ManagedNetwork == nil || p.ManagedNetwork.Status == nil {
+		return ""
+	}
+	return string(deref(p.ManagedNetwork.Status.Status))
+}
+
+// sameKey refuses a key that the workspace is not encrypted with: endpoints have none
+// of their own.
+func sameKey(key string, about *ml.Workspace) error {
+	if key == "" {
+		return nil
+	}
+	e := about.Properties.Encryption
+	if e == nil || e.Status == nil || *e.Status != ml.EncryptionStatusEnabled || e.KeyVaultProperties == nil {
+		return mlerr.New(mlerr.InvalidArgument, "the workspace has no customer-managed key").At("encryption.key").
+			WithHint("Use a workspace that was made with the key: Azure ML cannot set it afterwards")
+	}
+	is := deref(e.KeyVaultProperties.KeyIdentifier)
+	name, version := vaultKey(key)
+	isName, isVersion := vaultKey(is)
+	if name != isName || version != "" && version != isVersion {
+		return mlerr.New(mlerr.InvalidArgument, "the workspace is encrypted with the key %s, and not with %s", is, key).At("encryption.key").
+			WithHint("Name the workspace's key, or use another workspace")
+	}
+	return nil
+}
+
+var vaultKeyParts = regexp.MustCompile(`^https://([^/]+)/keys/([^/]+)(?:/([^/]+))?/?$`)
+
+// vaultKey is a key's vault and name, and its version, which have no case.
+func vaultKey(id string) (name, version string) {
+	m := vaultKeyParts.FindStringSubmatch(strings.ToLower(id))
+	if m == nil {
+		return strings.ToLower(id), ""
+	}
+	return m[1] + "/" + m[2], m[3]
+}
+
+// keyFits is sameKey of a model's.
+func (w *workspace) keyFits(ctx context.Context, key string) error {
+	if key == "" {
+		return nil
+	}
+	about, err := w.workspaceInfo(ctx)
+	if err != nil {
+		return err
+	}
+	return sameKey(key, about)
+}
+
+// Preflight asks the workspace what it would refuse, and warns of quotas that are used
+// up and of what callers notice. A plan may run with an identity that can read little:
+// what it may not ask is a warning.
+func (d *azureML) Preflight(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState) ([]string, error) {
+	if spec.Unknown.Has("location") {
+		return nil, nil
+	}
+	warnings := disruptions(spec, seen)
+	if len(spec.Settings.Auth.Invokers) > 0 && d.cfg.InvokerRole == "" {
+		warnings = append(warnings, "The principals in auth.invokers get the role AzureML Data Scientist on the endpoint, which lets them change it too: no built-in role can only call. "+
+			"For that, set the provider's azure_ml.invoker_role_definition_id to a role with the action Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action")
+	}
+	w, err := d.at(spec.Key.Location)
+	if err != nil {
+		return warnings, err
+	}
+	about, err := w.workspaceInfo(ctx)
+	if mlerr.Is(err, mlerr.PermissionDenied) {
+		return append(warnings, "Whether the workspace allows this is not known: the credentials may not read it"), nil
+	}
+	if err != nil {
+		return warnings, err
+	}
+	if err := fitting(spec, about); err != nil {
+		return warnings, err
+	}
+	if spec.Settings.Encryption.Key != "" {
+		warnings = append(warnings, "The disks of instances are encrypted with Microsoft's keys: the workspace's key is for what it stores")
+	}
+	more, err := w.quotas(ctx, spec, seen, deref(about.Location))
+	return append(warnings, more...), err
+}
+
+// serves reports whether a deployment of that name is what is wanted already.
+func serves(seen *driver.EndpointState, dep *driver.Deployment) bool {
+	for i := 0; seen != nil && i < len(seen.Deployments); i++ {
+		if now := &seen.Deployments[i]; now.Name == dep.Name && now.Model == dep.Model && now.Compute.InstanceType == dep.Compute.InstanceType {
+			return true
+		}
+	}
+	return false
+}
+
+// quotas compares what new deployments take with what the region has left.
+func (w *workspace) quotas(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState, location string) ([]string, error) {
+	need, words := map[string]int{}, map[string]string{}
+	var warnings []string
+	for i := range spec.Deployments {
+		dep := &spec.Deployments[i]
+		if spec.Unknown.In("deployments."+dep.Name+".compute") || serves(seen, dep) {
+			continue
+		}
+		t, ok := hardware.Lookup(string(driver.AzureML), dep.Compute.InstanceType)
+		if !ok {
+			warnings = append(warnings, fmt.Sprintf("%s of deployment %s is not in Azure's list of VM sizes for online endpoints: whether it can be used comes out in the apply", dep.Compute.InstanceType, dep.Name))
+			continue
+		}
+		need[family(t.Family())] += t.QuotaCores(max(1, dep.Scaling.Min))
+		words[family(t.Family())] = t.QuotaWords(max(1, dep.Scaling.Min))
+	}
+	if len(need) == 0 {
+		return warnings, nil
+	}
+	all, err := collect(ctx, w.c.Usages.NewListPager(location, nil), func(p ml.UsagesClientListResponse) []*ml.Usage { return p.Value })
+	if err := failed(err, "cannot read the quotas of %s", location); err != nil {
+		if mlerr.Is(err, mlerr.PermissionDenied, mlerr.NotFound) {
+			return append(warnings, "Whether the quota suffices is not known: the credentials may not read it"), nil
+		}
+		return warnings, err
+	}
+	for _, u := range all {
+		if u.Name == nil || u.Limit == nil || u.CurrentValue == nil || *u.Limit < 0 {
+			continue
+		}
+		name := family(deref(u.Name.Value))
+		if left := *u.Limit - *u.CurrentValue; need[name] > 0 && int64(need[name]) > left {
+			warnings = append(warnings, fmt.Sprintf("The quota may not suffice: %s, and of %d in %s %d are left", words[name], *u.Limit, location, max(0, left)))
+		}
+	}
+	return warnings, nil
+}
+
+// family is a VM family as usages and sizes both spell it, more or less.
+func family(name string) string {
+	name = strings.ToLower(strings.NewReplacer(" ", "", "_", "").Replace(name))
+	return strings.TrimSuffix(name, "family")
+}
+
+// disruptions are what callers notice of a change.
+func disruptions(spec *driver.EndpointSpec, seen *driver.EndpointState) []string {
+	if seen == nil || seen.Settings.Auth.Mode == spec.Settings.Auth.Mode || spec.Unknown.At("auth.mode") {
+		return nil
+	}
+	return []string{fmt.Sprintf("Who calls the endpoint with auth.mode = %q is refused from then on: mode %q takes another credential", seen.Settings.Auth.Mode, spec.Settings.Auth.Mode)}
+}
