@@ -48,6 +48,7 @@ type Server struct {
 	aws        *aws
 	kubernetes *cluster
 	vertex     *vertex
+	azure      *azure
 	listeners  []net.Listener
 	servers    []*http.Server
 	endpoints  map[string]string
@@ -107,6 +108,9 @@ func (s *Server) serve(o Options) error {
 		return err
 	}
 	if err := s.serveVertexAI(o, kept, clock); err != nil {
+		return err
+	}
+	if err := s.serveAzureML(o, kept, clock); err != nil {
 		return err
 	}
 	k, err := kubernetes.New(kubernetes.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: factor, Artifact: artifact, Keys: keys, Evaluate: evaluate})
