@@ -64,7 +64,7 @@ func (d *kubernetes) checkArtifact(spec *driver.ModelSpec) error {
 			WithHint("Set the provider's kubernetes.staging_uri to an s3://, oci:// or pvc:// address")
 	case at.Scheme != artifact.SchemeOCI && single(at):
 		name := path.Base(at.Key)
-		if at.Scheme == artifact.SchemeHTTPS {
+		if at.Scheme == artifact.SchemeHTTPS && !at.IsBlob() {
 			name = path.Base(at.Path)
 		}
 		arranged, err := artifact.Arrange(arrangement, spec.Key.Name, true, []artifact.Entry{{Path: name}})

@@ -24,14 +24,15 @@ const (
 	SchemeOCI   = "oci"   // an image in an OCI registry
 	SchemeClaim = "pvc"   // a Kubernetes persistent volume claim
 
+	SchemeAzureML = "azureml" // what an Azure ML workspace knows: see AzureMLReference
 	SchemeVersion = "version" // the version_id of an ml_model, which has no scheme
 )
 
 // Location is where an artifact is.
 type Location struct {
 	Scheme string
-	Path   string // the local path, the image reference, the whole web address, or the version_id
-	Bucket string // of an object store; or the name of the claim
+	Path   string // the local path, the image reference, the whole address of a file on the web or in a workspace, or the version_id
+	Bucket string // of an object store; the host and container of Azure Blob storage; or the name of the claim
 	Key    string // of an object store or claim; a trailing slash makes it a prefix
 }
 
@@ -94,7 +95,15 @@ func Parse(uri string) (Location, error) {
 		}
 		return Location{Scheme: SchemeOCI, Path: rest}, nil
 	case SchemeHTTPS:
+		if at, ok, err := parseBlob(uri); ok || err != nil {
+			return at, err
+		}
 		return Location{Scheme: SchemeHTTPS, Path: uri}, nil
+	case SchemeAzureML:
+		if _, err := ParseAzureML(uri); err != nil {
+			return Location{}, err
+		}
+		return Location{Scheme: SchemeAzureML, Path: uri}, nil
 	}
 	return refuse(mlerr.Unsupported, anAddress, "%s:// addresses are not supported by this release", scheme)
 }
@@ -104,7 +113,12 @@ const anAddress = "Give a local path, an address such as s3://bucket/key, or the
 // String is the address.
 func (l Location) String() string {
 	switch l.Scheme {
-	case SchemeFile, SchemeHTTPS, SchemeVersion:
+	case SchemeHTTPS:
+		if l.IsBlob() {
+			return "https://" + l.Bucket + "/" + escapeKey(l.Key)
+		}
+		return l.Path
+	case SchemeFile, SchemeVersion, SchemeAzureML:
 		return l.Path
 	case SchemeOCI:
 		return "oci://" + l.Path
