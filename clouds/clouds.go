@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 	"github.com/mlplane/terraform-provider-ml/internal/wait"
 )
 
@@ -86,6 +87,12 @@ func ExampleID(p driver.Platform) string {
 // DeploymentState.ID or, if "", to whichever the endpoint picks.
 func (c *Cloud) Invoke(ctx context.Context, key driver.Key, id string, req driver.Request) (*driver.Response, error) {
 	return c.driver.Invoke(ctx, key, id, req)
+}
+
+// Credentials gives what callers of an endpoint send.
+func (c *Cloud) Credentials(ctx context.Context, key driver.Key) (*driver.Credentials, error) {
+	found, err := patiently(ctx, c, func() (*driver.Credentials, error) { return c.driver.Credentials(ctx, key) })
+	return found, mlerr.Annotate(err, "cannot read the credentials of %s", article(key, driver.KindEndpoint))
 }
 
 // withLabels is the resource's labels over the provider's.

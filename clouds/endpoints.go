@@ -204,6 +204,8 @@ type endpointRun struct {
 	before *driver.EndpointState // as it was when the run began; nil if it was not
 	looked bool
 
+	interrupted int // how often the platform has given up a change by itself
+
 	servable bool // all versions were seen to be approved
 	tested   bool
 	rolled   bool // everything but labels and leftovers is as wanted: there is no reason to go back
@@ -239,6 +241,7 @@ func (r *endpointRun) next(ctx context.Context) (step, error) {
 		return step{}, mlerr.Annotate(err, "cannot read %s", r.what)
 	}
 	r.seen = seen
+	r.askAgain()
 	if !r.looked {
 		r.looked = true
 		if err := r.admit(); err != nil {
@@ -251,6 +254,20 @@ func (r *endpointRun) next(ctx context.Context) (step, error) {
 		return step{}, r.failure
 	}
 	return s, err
+}
+
+// mostInterruptions is how often a change that the platform gives up by itself is
+// asked for again.
+const mostInterruptions = 2
+
+// askAgain forgets what was asked for, where the platform has given it up.
+func (r *endpointRun) askAgain() {
+	if r.seen == nil || r.seen.Interrupted == "" || moving(r.seen) || r.interrupted >= mostInterruptions {
+		return
+	}
+	r.interrupted++
+	r.c.log.Warn("asking again", "what", r.what, "because", r.seen.Interrupted)
+	r.attempts, r.begun = map[string]*attempt{}, map[string]bool{"ask again": true}
 }
 
 // observe reads everything, except while the platform is at work: then a cheap

@@ -14,10 +14,12 @@ import (
 	"github.com/hashicorp/terraform-plugin-framework/types"
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/azureml"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
+	"github.com/mlplane/terraform-provider-ml/internal/azure"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 	"github.com/mlplane/terraform-provider-ml/internal/secret"
 )
@@ -45,6 +47,7 @@ type opened struct {
 var answered = map[driver.Platform]func(p *platforms) (driver.Driver, error){
 	driver.SageMaker:  (*platforms).openSageMaker,
 	driver.VertexAI:   (*platforms).openVertexAI,
+	driver.AzureML:    (*platforms).openAzureML,
 	driver.Kubernetes: (*platforms).openKubernetes,
 }
 
@@ -234,6 +237,62 @@ func (p *platforms) openVertexAI() (driver.Driver, error) {
 		}
 	}
 	return vertexai.Open(c)
+}
+
+// azureConfig are the attributes of the provider's "azure_ml".
+type azureConfig struct {
+	SubscriptionID                 string   `json:"subscription_id"`
+	TenantID                       string   `json:"tenant_id"`
+	AuxiliaryTenantIDs             []string `json:"auxiliary_tenant_ids"`
+	ClientID                       string   `json:"client_id"`
+	ClientIDFilePath               string   `json:"client_id_file_path"`
+	ClientSecret                   string   `json:"client_secret"`
+	ClientSecretFilePath           string   `json:"client_secret_file_path"`
+	ClientCertificate              string   `json:"client_certificate"`
+	ClientCertificatePath          string   `json:"client_certificate_path"`
+	ClientCertificatePassword      string   `json:"client_certificate_password"`
+	UseOIDC                        *bool    `json:"use_oidc"`
+	OIDCToken                      string   `json:"oidc_token"`
+	OIDCTokenFilePath              string   `json:"oidc_token_file_path"`
+	OIDCRequestURL                 string   `json:"oidc_request_url"`
+	OIDCRequestToken               string   `json:"oidc_request_token"`
+	ADOPipelineServiceConnectionID string   `json:"ado_pipeline_service_connection_id"`
+	UseMSI                         *bool    `json:"use_msi"`
+	MSIEndpoint                    string   `json:"msi_endpoint"`
+	UseCLI                         *bool    `json:"use_cli"`
+	UseAKSWorkloadIdentity         *bool    `json:"use_aks_workload_identity"`
+	Environment                    string   `json:"environment"`
+	ResourceGroup                  string   `json:"resource_group"`
+	Workspace                      string   `json:"workspace"`
+	StagingURI                     string   `json:"staging_uri"`
+	InvokerRoleDefinitionID        string   `json:"invoker_role_definition_id"`
+	EndpointURL                    string   `json:"endpoint_url"`
+	StorageEndpointURL             string   `json:"storage_endpoint_url"`
+}
+
+func (p *platforms) openAzureML() (driver.Driver, error) {
+	var m azureConfig
+	if !p.config.AzureML.IsNull() {
+		read(p.config.AzureML, &m)
+	}
+	c := azureml.Config{
+		Account: azure.Config{
+			SubscriptionID: m.SubscriptionID, TenantID: m.TenantID, AuxiliaryTenantIDs: m.AuxiliaryTenantIDs, Environment: m.Environment,
+			ClientID: m.ClientID, ClientIDFilePath: m.ClientIDFilePath, ClientSecret: secret.New(m.ClientSecret), ClientSecretFilePath: m.ClientSecretFilePath,
+			ClientCertificate: secret.New(m.ClientCertificate), ClientCertificatePath: m.ClientCertificatePath, ClientCertificatePassword: secret.New(m.ClientCertificatePassword),
+			UseOIDC: m.UseOIDC, OIDCToken: secret.New(m.OIDCToken), OIDCTokenFilePath: m.OIDCTokenFilePath, OIDCRequestURL: m.OIDCRequestURL, OIDCRequestToken: secret.New(m.OIDCRequestToken),
+			ADOPipelineServiceConnectionID: m.ADOPipelineServiceConnectionID, UseMSI: m.UseMSI, MSIEndpoint: m.MSIEndpoint, UseCLI: m.UseCLI,
+			UseAKSWorkloadIdentity: m.UseAKSWorkloadIdentity, EndpointURL: m.EndpointURL, UserAgent: p.userAgent,
+		},
+		ResourceGroup: m.ResourceGroup, Workspace: m.Workspace, StagingURI: m.StagingURI, InvokerRole: m.InvokerRoleDefinitionID,
+		StorageEndpointURL: m.StorageEndpointURL, Logger: p.log.Named("azure_ml"),
+	}
+	if p.rehearsal != nil {
+		if err := p.rehearsal.azureML(&c); err != nil {
+			return nil, err
+		}
+	}
+	return azureml.Open(c)
 }
 
 // kubernetesConfig are the attributes of the provider's "kubernetes".

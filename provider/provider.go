@@ -9,6 +9,7 @@ import (
 	"context"
 
 	"github.com/hashicorp/terraform-plugin-framework/datasource"
+	"github.com/hashicorp/terraform-plugin-framework/ephemeral"
 	"github.com/hashicorp/terraform-plugin-framework/provider"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -24,7 +25,7 @@ func New(version string) func() provider.Provider {
 
 type mlProvider struct{ version string }
 
-var _ provider.Provider = (*mlProvider)(nil)
+var _ provider.ProviderWithEphemeralResources = (*mlProvider)(nil)
 
 // providerModel is the configuration of provider "ml".
 type providerModel struct {
@@ -52,11 +53,17 @@ func (p *mlProvider) Configure(ctx context.Context, req provider.ConfigureReques
 	if resp.Diagnostics.HasError() {
 		return
 	}
-	resp.ResourceData = newPlatforms(&m, p.version)
+	opened := newPlatforms(&m, p.version)
+	resp.ResourceData, resp.EphemeralResourceData = opened, opened
 }
 
 func (p *mlProvider) Resources(context.Context) []func() resource.Resource {
 	return []func() resource.Resource{newModelResource, newEndpointResource}
+}
+
+// EphemeralResources are what is read and never kept.
+func (p *mlProvider) EphemeralResources(context.Context) []func() ephemeral.EphemeralResource {
+	return []func() ephemeral.EphemeralResource{newCredentials}
 }
 
 func (p *mlProvider) DataSources(context.Context) []func() datasource.DataSource { return nil }

@@ -46,7 +46,7 @@ func providerSchema() schema.Schema {
 		Attributes: map[string]schema.Attribute{
 			"sagemaker":  object("AWS SageMaker.", sagemakerAttributes()),
 			"vertex_ai":  object("Google Vertex AI. Without credentials here or in the environment, application default credentials are used.", vertexAttributes()),
-			"azure_ml":   object("Azure Machine Learning. Not answered by this release.", azureAttributes()),
+			"azure_ml":   object("Azure Machine Learning. Without credentials here or in the environment, those of the Azure CLI are used.", azureAttributes()),
 			"kubernetes": object("A Kubernetes cluster. Without a host or kubeconfig here or in the environment, `KUBECONFIG`, `~/.kube/config` and a pod's own service account are tried.", kubernetesAttributes()),
 			"labels":     schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "Labels put on everything that this provider creates. A resource's own `labels` win."},
 			"rehearsal": object("Runs everything against emulators of the platforms inside the provider: no account is needed and nothing leaves loopback. The environment variable `ML_REHEARSAL` does the same to an unchanged configuration.",
@@ -118,12 +118,16 @@ func azureAttributes() map[string]schema.Attribute {
 		"ado_pipeline_service_connection_id": text("Azure DevOps service connection. Also `ARM_ADO_PIPELINE_SERVICE_CONNECTION_ID`."),
 		"use_msi":                            flag("Authenticate with a managed identity. Also `ARM_USE_MSI`."),
 		"use_cli":                            flag("Authenticate with the Azure CLI. Also `ARM_USE_CLI`."),
+		"msi_endpoint":                       text("URL that gives tokens of a managed identity. Also `ARM_MSI_ENDPOINT`."),
+		"auxiliary_tenant_ids":               texts("Further tenants that tokens are asked for. Also `ARM_AUXILIARY_TENANT_IDS`."),
 		"use_aks_workload_identity":          flag("Authenticate with an AKS workload identity. Also `ARM_USE_AKS_WORKLOAD_IDENTITY`."),
 		"environment":                        text("`public`, `usgovernment` or `china`. Also `ARM_ENVIRONMENT`.", stringvalidator.OneOf("public", "usgovernment", "china")),
 		"resource_group":                     text("Default resource group."),
 		"workspace":                          text("Default workspace."),
-		"staging_uri":                        text("Where artifacts are copied to, `https://account.blob.core.windows.net/container/prefix`."),
-		"endpoint_url":                       text("Base URL of Azure Resource Manager."),
+		"staging_uri":                        text("Where artifacts are copied to, `https://account.blob.core.windows.net/container/prefix`. A datastore of the workspace must have the container. Default: the workspace's default datastore."),
+		"invoker_role_definition_id":         text("Id of the role that `auth.invokers` of endpoints get, best one with the action `Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action` alone. Default: AzureML Data Scientist."),
+		"endpoint_url":                       text("Base URL of Azure Resource Manager, for private clouds and emulators."),
+		"storage_endpoint_url":               text("Base URL of Blob storage, below which each account is a path."),
 	}
 }
 

@@ -13,9 +13,11 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/mlplane/terraform-provider-ml/clouds/azureml"
 	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
+	"github.com/mlplane/terraform-provider-ml/internal/azure"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/gcs"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
@@ -52,6 +54,9 @@ const (
 	rehearsalProject      = "ml-rehearsal"
 	rehearsalGoogleRegion = "us-central1"
 	rehearsalGoogleBucket = "gs://ml-rehearsal-staging/artifacts"
+
+	rehearsalSubscription = "00000000-0000-0000-0000-000000000001"
+	rehearsalWorkspace    = "ml-rehearsal" // and its resource group
 )
 
 // sagemaker turns a configuration to the emulators: no credentials of the user's
@@ -85,6 +90,22 @@ func (r *rehearsal) vertexAI(c *vertexai.Config) error {
 		EndpointURL: address, StorageEndpointURL: r.server.Endpoints()["gcs"], Isolated: true, Logger: c.Logger, UserAgent: c.UserAgent,
 	}
 	return r.bucket(c.StagingURI)
+}
+
+// azureML turns a configuration to the emulators. Artifacts are staged in the default
+// datastore of each workspace, whatever they are staged in for real.
+func (r *rehearsal) azureML(c *azureml.Config) error {
+	address, err := r.endpoint("azure_ml")
+	if err != nil {
+		return err
+	}
+	*c = azureml.Config{
+		Account: azure.Config{SubscriptionID: cmp.Or(c.Account.SubscriptionID, os.Getenv("ARM_SUBSCRIPTION_ID"), rehearsalSubscription),
+			EndpointURL: address, Isolated: true, UserAgent: c.Account.UserAgent},
+		ResourceGroup: cmp.Or(c.ResourceGroup, rehearsalWorkspace), Workspace: cmp.Or(c.Workspace, rehearsalWorkspace), InvokerRole: c.InvokerRole,
+		StorageEndpointURL: r.server.Endpoints()["azblob"], Logger: c.Logger,
+	}
+	return nil
 }
 
 // bucket makes the bucket of a staging address.

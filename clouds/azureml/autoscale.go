@@ -48,7 +48,7 @@ const (
 const longestScaler = 100
 
 func scalerName(endpoint, id, target string) string {
-	return naming.Name("ml-"+strings.ToLower(endpoint+"-"+id), longestScaler, naming.Hash(strings.ToLower(target)))
+	return naming.Name("tfml-"+strings.ToLower(endpoint+"-"+id), longestScaler, naming.Hash(strings.ToLower(target)))
 }
 
 // scalerParts is how many tags what was wanted may take, of longestTag characters.
@@ -128,7 +128,7 @@ func profiles(s *driver.Scaling, target, endpointID, id string) []*armmonitor.Au
 // that would bring the metric over the target again, so the lower threshold is what
 // one instance less leaves room for.
 func rules(s *driver.Scaling, low int, target, endpointID, id string) []*armmonitor.ScaleRule {
-	var all []*armmonitor.ScaleRule
+	all := []*armmonitor.ScaleRule{} // never left out
 	for _, m := range s.Metrics {
 		lower := math.Floor(m.Target * float64(low) / float64(low+1))
 		if lower > 10 {

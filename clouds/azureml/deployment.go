@@ -140,14 +140,14 @@ func ownName(endpoint string, d *deployment) (string, bool) {
 }
 
 // names finds the names of all deployments: in the tags of those that we made, in the
-// endpoint's tags of those that were adopted. Others are called as they are, but not
-// like one that we made, which somebody else's must not stand in for.
+// endpoint's tags of those that were adopted. Others are called as they are: not, on an
+// endpoint of ours, like one that we made, which somebody else's must not stand in for.
 func names(name string, e *endpoint, all []*deployment) map[string]called {
 	found, taken := map[string]called{}, map[string]bool{}
 	for _, d := range all {
 		if own, ok := ownName(name, d); ok {
 			found[deref(d.Name)] = called{own, true}
-			taken[own] = true
+			taken[own] = owned(e, name)
 		}
 	}
 	for k := range e.Tags {
@@ -158,7 +158,7 @@ func names(name string, e *endpoint, all []*deployment) map[string]called {
 		for _, d := range all {
 			if physical := deref(d.Name); strings.EqualFold(physical, tag(e.Tags, k)) && found[physical] == (called{}) {
 				found[physical] = called{own, true}
-				taken[own] = true
+				taken[own] = owned(e, name)
 			}
 		}
 	}

@@ -52,7 +52,7 @@ func contract(spec *driver.ModelSpec) (server, error) {
 }
 
 // environmentName is what a model's environments are called.
-func environmentName(model string) string { return "ml-" + model }
+func environmentName(model string) string { return "tfml-" + model }
 
 // environment makes what serves a version. It is named for its content: the same again
 // for the same image and routes, and never changed.

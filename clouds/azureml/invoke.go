@@ -18,7 +18,6 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
-	"github.com/mlplane/terraform-provider-ml/internal/secret"
 )
 
 // Headers of the data plane.
@@ -30,6 +29,7 @@ const (
 // callee is what is needed to call an endpoint.
 type callee struct {
 	address, mode string
+	host          string            // the address without the path of any server
 	paths         map[string]string // by deployment: where its server answers, if the platform does not know
 	busiest       string
 }
@@ -50,30 +50,6 @@ func (w *workspace) remembered(ctx context.Context, name string) (callee, error)
 	return w.seen[strings.ToLower(name)], nil
 }
 
-// credential is what a caller of an endpoint sends.
-func (w *workspace) credential(ctx context.Context, name, mode string) (secret.String, time.Time, error) {
-	var none secret.String
-	switch mode {
-	case authKey:
-		keys, err := w.c.OnlineEndpoints.ListKeys(ctx, w.group, w.name, name, nil)
-		if err != nil {
-			return none, time.Time{}, failed(err, "cannot read the keys of the endpoint %s", name)
-		}
-		return secret.New(deref(keys.PrimaryKey)), time.Time{}, nil
-	case authToken:
-		token, err := w.c.OnlineEndpoints.GetToken(ctx, w.group, w.name, name, nil)
-		if err != nil {
-			return none, time.Time{}, failed(err, "cannot get a token of the endpoint %s", name)
-		}
-		return secret.New(deref(token.AccessToken)), time.Unix(deref(token.ExpiryTimeUTC), 0).UTC(), nil
-	}
-	token, err := w.d.account.Credential().GetToken(ctx, policy.TokenRequestOptions{Scopes: []string{w.d.account.ScoringScope()}})
-	if err != nil {
-		return none, time.Time{}, failed(err, "cannot get a token to call the endpoint %s", name)
-	}
-	return secret.New(token.Token), token.ExpiresOn.UTC(), nil
-}
-
 // Invoke sends one request.
 func (d *azureML) Invoke(ctx context.Context, key driver.Key, id string, req driver.Request) (*driver.Response, error) {
 	w, err := d.at(key.Location)
@@ -88,7 +64,7 @@ func (d *azureML) Invoke(ctx context.Context, key driver.Key, id string, req dri
 	if err != nil {
 		return nil, mlerr.Annotate(err, "cannot invoke %s", key.ID())
 	}
-	sent, _, err := w.credential(ctx, key.Name, to.mode)
+	sent, err := w.bearer(ctx, key.Name, to.mode)
 	if err != nil {
 		return nil, err
 	}
@@ -133,15 +109,19 @@ func (d *azureML) transport() policy.Transporter {
 // url is where a deployment answers. A server of the platform's own that has paths of
 // its own, as Triton, is reached below the endpoint's host.
 func (c *callee) url(id string) (string, error) {
-	u, err := url.Parse(c.address)
+	address, path := c.address, c.paths[strings.ToLower(cmp.Or(id, c.busiest))]
+	if path != "" && c.host != "" {
+		address = c.host
+	}
+	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
 		return "", mlerr.New(mlerr.NotYetVisible, "it has no address yet")
 	}
 	if u.Scheme != "https" && !loopback(u) {
 		return "", mlerr.New(mlerr.InvalidArgument, "its address %s would be sent a credential in the clear", c.address)
 	}
-	if path := c.paths[strings.ToLower(cmp.Or(id, c.busiest))]; path != "" {
-		u.Path = path
+	if path != "" {
+		u = u.JoinPath(path)
 	}
 	return u.String(), nil
 }

@@ -12,46 +12,46 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/naming"
 )
 
-// The names of our tags. Those that begin with "ml-" are ours, and the rest are the
+// The names of our tags. Those that begin with "tfml-" are ours, and the rest are the
 // user's. Endpoints, deployments and autoscale settings have them as tags of Resource
 // Manager, models, versions and environments as tags of the asset.
 const (
 	tagManagedBy  = "managed-by"
-	tagModel      = "ml-model"    // on a model its name, on a deployment the version that it serves: "fraud@7"
-	tagEndpoint   = "ml-endpoint" // the name of the endpoint
-	tagDeployment = "ml-deployment"
-	tagIncomplete = "ml-incomplete"
-	tagUntested   = "ml-untested"
-	tagAdopted    = "ml-adopted" // on a model: the versions up to that one were there when it was adopted
-	tagPlaced     = "ml-d-"      // + a deployment's name, on an endpoint: the platform's name of one that was adopted
-	tagContent    = "ml-content" // on a deployment: hash of what it was made with
-	tagScaling    = "ml-scaling" // on an autoscale setting, in as many parts as it takes: what was wanted
-	tagHash       = "ml-hash"
-	tagDigest     = "ml-digest"
-	tagApproval   = "ml-approval"
-	tagMetadata   = "ml-metadata"
+	tagModel      = "tfml-model"    // on a model its name, on a deployment the version that it serves: "fraud@7"
+	tagEndpoint   = "tfml-endpoint" // the name of the endpoint
+	tagDeployment = "tfml-logical"
+	tagIncomplete = "tfml-incomplete"
+	tagUntested   = "tfml-untested"
+	tagAdopted    = "tfml-adopted" // on a model: the versions up to that one were there when it was adopted
+	tagPlaced     = "tfml-d-"      // + a deployment's name, on an endpoint: the platform's name of one that was adopted
+	tagContent    = "tfml-content" // on a deployment: hash of what it was made with
+	tagScaling    = "tfml-scaling" // on an autoscale setting, in as many parts as it takes: what was wanted
+	tagHash       = "tfml-hash"
+	tagDigest     = "tfml-digest"
+	tagApproval   = "tfml-approval"
+	tagMetadata   = "tfml-metadata"
 	tagAlias      = "alias." // + an alias, on a model: the version that it points to
 
 	// What an endpoint's deployments are to be made with, and what a setting was
 	// written like where the platform changes that.
-	tagTimeout     = "ml-request-timeout"
-	tagPercent     = "ml-capture-percent"
-	tagInclude     = "ml-capture-include"
-	tagDestination = "ml-capture-destination"
-	tagEgress      = "ml-egress-public"
-	tagIdentity    = "ml-identity"
-	tagKey         = "ml-encryption-key"
+	tagTimeout     = "tfml-request-timeout"
+	tagPercent     = "tfml-capture-percent"
+	tagInclude     = "tfml-capture-include"
+	tagDestination = "tfml-capture-destination"
+	tagEgress      = "tfml-egress-public"
+	tagIdentity    = "tfml-identity"
+	tagKey         = "tfml-encryption-key"
 
 	// Properties of versions and deployments, which cannot change.
-	propertyFormat      = "ml-format"
-	propertyServing     = "ml-serving"
-	propertyEnvironment = "ml-environment" // of a version: the environment that serves it
-	propertyArtifact    = "ml-artifact"    // of a version: where its bytes were staged
-	propertyEnv         = "ml-env"         // of a deployment: its own variables
-	propertyPath        = "ml-path"        // of a deployment: where its server answers below the endpoint's host
-	propertyVariables   = "ml-variables"   // of a deployment: hash of all its variables
+	propertyFormat      = "tfml-format"
+	propertyServing     = "tfml-serving"
+	propertyEnvironment = "tfml-environment" // of a version: the environment that serves it
+	propertyArtifact    = "tfml-artifact"    // of a version: where its bytes were staged
+	propertyEnv         = "tfml-env"         // of a deployment: its own variables
+	propertyPath        = "tfml-path"        // of a deployment: where its server answers below the endpoint's host
+	propertyVariables   = "tfml-variables"   // of a deployment: hash of all its variables
 
-	prefixOurs = "ml-"
+	prefixOurs = "tfml-"
 	managedBy  = "terraform-provider-ml"
 	yes        = "true"
 
@@ -132,7 +132,7 @@ func checkLabels(labels map[string]string, reserved int) error {
 		switch {
 		case ours(k), strings.HasPrefix(low, tagAlias), strings.HasPrefix(low, "microsoft"), strings.HasPrefix(low, "azure"), strings.HasPrefix(low, "windows"):
 			all.Add(mlerr.New(mlerr.InvalidArgument, "label %q is reserved", k).At("%s", path).
-				WithHint("Use a key that is not managed-by, and does not begin with ml-, alias., azure, microsoft or windows"))
+				WithHint("Use a key that is not managed-by, and does not begin with tfml-, alias., azure, microsoft or windows"))
 		case !tagName.MatchString(k):
 			all.Add(mlerr.New(mlerr.InvalidArgument, "%q cannot be the name of a tag on Azure", k).At("%s", path).
 				WithHint("Use 1 to %d characters without any of < > %% & \\ ? /", longestTagName))

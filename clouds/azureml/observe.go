@@ -231,6 +231,8 @@ func (w *workspace) read(ctx context.Context, key driver.Key, running []started,
 		w.scaled(&s.Deployments[i], key.Name, scalers)
 	}
 	w.overlay(s, running)
+	w.told(key.Name, creating, updating, deleting, scaling, undeploying)
+	w.pending.drop(key.Name, func(o started) bool { return o.canceled() })
 	w.tellLogs(ctx, s)
 	if s.Settings.Auth.Invokers, err = w.invokers(ctx, key.Name, s, known); err != nil {
 		return nil, err
@@ -318,6 +320,9 @@ func (w *workspace) overlay(s *driver.EndpointState, running []started) {
 	}
 	for i := range running {
 		o, d := &running[i], at(running[i].id)
+		if o.canceled() {
+			s.Interrupted = explain(o.failure)
+		}
 		switch {
 		case o.failure != nil && d != nil:
 			d.Reason = explain(o.failure)
@@ -337,8 +342,10 @@ func (w *workspace) overlay(s *driver.EndpointState, running []started) {
 			d.Phase = driver.Changing
 		}
 	}
-	w.told(s.Key.Name, creating, updating, deleting, scaling, undeploying)
 }
+
+// canceled is an operation that the platform has given up for no reason of ours.
+func (s *started) canceled() bool { return s.failure != nil && s.failure.has("OperationCanceled") }
 
 // logTail is how many lines of a container's log are told.
 const logTail = 50
@@ -391,6 +398,7 @@ func (w *workspace) remember(name string, e *endpoint) {
 	}
 	c := w.seen[strings.ToLower(name)]
 	c.address, c.mode = deref(e.Properties.ScoringURI), authMode(deref(e.Properties.AuthMode))
+	c.host = strings.TrimSuffix(deref(e.Properties.SwaggerURI), "/swagger.json")
 	w.seen[strings.ToLower(name)] = c
 }
 

@@ -22,7 +22,7 @@ type Config struct {
 
 	ResourceGroup, Workspace string // of the default location
 	StagingURI               string // "https://account.blob.core.windows.net/container/prefix"; "" refuses what must be copied
-	BlobEndpointURL          string // of Blob storage, for every account; "" is Azure's
+	StorageEndpointURL       string // of Blob storage, for every account; "" is Azure's
 	InvokerRole              string // id of the role that auth.invokers get; "" is the smallest built-in one
 
 	Logger hclog.Logger // nil discards
@@ -77,7 +77,7 @@ func (c *Config) check() error {
 	refuse(c.StagingURI != "" && !blobAddress.MatchString(c.StagingURI), "staging_uri",
 		"staging_uri must be like https://account.blob.core.windows.net/container/prefix, is %q", c.StagingURI)
 	refuse(c.InvokerRole != "" && !roleID.MatchString(c.InvokerRole), "invoker_role_definition_id", "%q is not the id of a role definition", c.InvokerRole)
-	refuse(c.BlobEndpointURL != "" && !strings.Contains(c.BlobEndpointURL, "://"), "blob_endpoint_url", "blob_endpoint_url must be an absolute URL, is %q", c.BlobEndpointURL)
+	refuse(c.StorageEndpointURL != "" && !strings.Contains(c.StorageEndpointURL, "://"), "storage_endpoint_url", "storage_endpoint_url must be an absolute URL, is %q", c.StorageEndpointURL)
 	return all.Err()
 }
 

@@ -46,7 +46,7 @@ func (d *azureML) PrepareModel(spec *driver.ModelSpec) error {
 	}
 	checkVaultKey(spec.EncryptionKey, &r)
 	checkServing(spec, &r)
-	r.Add(d.checkArtifact(spec))
+	r.Add(checkArtifact(spec))
 	return r.Err()
 }
 
@@ -69,17 +69,14 @@ func checkServing(spec *driver.ModelSpec, r *refusal) {
 	}
 }
 
-// checkArtifact refuses what there is no place to copy to.
-func (d *azureML) checkArtifact(spec *driver.ModelSpec) error {
+// checkArtifact refuses addresses that cannot be read.
+func checkArtifact(spec *driver.ModelSpec) error {
 	if spec.Unknown.Has("artifact.uri") || spec.Artifact.URI == "" {
 		return nil
 	}
-	if _, err := artifact.Parse(spec.Artifact.URI); err != nil {
-		return err
+	at, err := artifact.Parse(spec.Artifact.URI)
+	if err == nil && at.Scheme == artifact.SchemeHTTPS && !at.IsBlob() {
+		err = onTheWeb(spec.Artifact.URI)
 	}
-	if d.cfg.StagingURI == "" {
-		return mlerr.New(mlerr.InvalidArgument, "Azure ML reads artifacts from Blob storage, and there is no place there to copy %s to", spec.Artifact.URI).At("artifact.uri").
-			WithHint("Set the provider's azure_ml.staging_uri to https://<account>.blob.core.windows.net/<container>/<prefix>, with a container that a datastore of the workspace has")
-	}
-	return nil
+	return err
 }

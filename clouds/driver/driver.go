@@ -216,6 +216,10 @@ type Endpoints interface {
 	// Absent is success; a transition in progress is Busy.
 	DeleteEndpoint(ctx context.Context, seen *EndpointState) error
 
+	// Credentials gives what callers of the endpoint send. What no platform gives
+	// out, such as signatures, is Unsupported, with a hint that says how to call.
+	Credentials(ctx context.Context, key Key) (*Credentials, error)
+
 	// Invoke sends one request, to the deployment with that DeploymentState.ID
 	// or, if "", to whichever the endpoint picks. The model's own refusal is a
 	// Response with its status, not an error.

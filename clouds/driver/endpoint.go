@@ -300,6 +300,10 @@ type EndpointState struct {
 	// if nothing else differs.
 	Repair string
 
+	// Interrupted is the platform's words where it has given up the last change by
+	// itself, and may be asked for it again.
+	Interrupted string
+
 	// Unfinished is a sentence about what an earlier run has left to do, though
 	// nothing that the user wrote differs; "" for nothing. The core sets it.
 	Unfinished string

@@ -17,6 +17,7 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/secret"
 )
 
 // Hook is called around every platform call of a driver. before is called
@@ -326,6 +327,15 @@ func (d *Driver) DeleteModel(_ context.Context, key driver.Key) error {
 		delete(d.p.models, key.ID())
 		return nil
 	})
+}
+
+// Credentials are a key that says whose it is.
+func (d *Driver) Credentials(ctx context.Context, key driver.Key) (*driver.Credentials, error) {
+	state, err := d.ObserveEndpoint(ctx, key, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &driver.Credentials{URL: state.URL, Mode: state.Settings.Auth.Mode, Keys: map[string]secret.String{"primary": secret.New("key of " + key.Name)}}, nil
 }
 
 // Invoke answers with what serves.

@@ -62,10 +62,7 @@ func environment(names ...string) string {
 // client is an HTTP client that sends the credentials. They are not fetched yet.
 func (d *vertex) client() (*http.Client, error) {
 	d.signing.Do(func() {
-		plain := d.cfg.HTTPClient
-		if plain == nil {
-			plain = &http.Client{Transport: http.DefaultTransport}
-		}
+		plain := d.plain()
 		d.signed = new(*plain)
 		if d.cfg.Isolated {
 			return
@@ -87,6 +84,14 @@ func sign(client *http.Client, c *auth.Credentials) error {
 		client.Transport = signing.Transport
 	}
 	return err
+}
+
+// plain is an HTTP client without credentials.
+func (d *vertex) plain() *http.Client {
+	if d.cfg.HTTPClient != nil {
+		return d.cfg.HTTPClient
+	}
+	return &http.Client{Transport: http.DefaultTransport}
 }
 
 const loginHint = "Set the provider's vertex_ai.credentials or access_token, GOOGLE_CREDENTIALS, or run gcloud auth application-default login; " +

@@ -64,9 +64,10 @@ var rules = map[string]map[string]rule{
 		"deployment": newRule(`^[a-z]([a-z0-9-]{0,30}[a-z0-9])?$`, "1 to 32 lower-case letters, digits and hyphens, beginning with a letter and not ending with a hyphen"),
 	},
 	"azure_ml": {
-		"model":      newRule(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$`, "1 to 255 letters, digits, underscores, hyphens and dots, beginning with a letter or digit"),
-		"endpoint":   newRule(`^[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]$`, "3 to 32 letters, digits and hyphens, beginning with a letter and not ending with a hyphen"),
-		"deployment": newRule(`^[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]$`, "3 to 32 letters, digits and hyphens, beginning with a letter and not ending with a hyphen"),
+		"model":    newRule(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,254}$`, "1 to 255 letters, digits, underscores, hyphens and dots, beginning with a letter or digit"),
+		"endpoint": newRule(`^[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]$`, "3 to 32 letters, digits and hyphens, beginning with a letter and not ending with a hyphen"),
+		// Shorter ones than the platform takes: its own name of a deployment has more.
+		"deployment": newRule(`^[a-zA-Z]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?$`, "1 to 32 letters, digits and hyphens, beginning with a letter and not ending with a hyphen"),
 	},
 	"kubernetes": {"model": dnsLabel, "endpoint": dnsLabel, "deployment": dnsLabel},
 }
