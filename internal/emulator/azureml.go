@@ -5,10 +5,13 @@ package emulator
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"path/filepath"
 
 	"github.com/jonboulle/clockwork"
 
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/azblob"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/azureml"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 )
@@ -45,10 +48,26 @@ func (a *azure) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // serveAzureML serves Azure ML, which reads artifacts from the emulated Blob storage.
 func (s *Server) serveAzureML(o Options, kept *books, clock clockwork.Clock) error {
+	blobs := filepath.Join(s.dir, "azblob")
+	storage, err := azblob.New(blobs)
+	if err != nil {
+		return err
+	}
+	if err := s.listen("azblob", "", &blobStorage{kept, storage}); err != nil {
+		return err
+	}
 	s.azure = &azure{kept, azureml.New(azureml.Options{
 		Store: s.store, Clock: clock, Speed: speed(o),
-		Evaluate: evaluate,
-		Quotas:   func() map[string]int { return quotas(s.dir) },
+		Blob: func(account, container, name string) (io.ReadCloser, error) {
+			return azblob.Open(blobs, account, container, name)
+		},
+		Blobs: func(account, container, prefix string) ([]string, error) {
+			return azblob.Keys(blobs, account, container, prefix)
+		},
+		Container: func(account, container string) error { return azblob.EnsureContainer(blobs, account, container) },
+		BlobURL:   func() string { return s.endpoints["azblob"] },
+		Evaluate:  evaluate,
+		Quotas:    func() map[string]int { return quotas(s.dir) },
 	})}
 	return s.listen("azure_ml", "", s.azure)
 }
