@@ -189,7 +189,7 @@ func resolveCompute(spec *driver.EndpointSpec, dep *driver.Deployment, path stri
 	if known {
 		c.InstanceType = t.Name
 	} else if !sizeForm.MatchString(c.InstanceType) {
-		e := mlerr.New(mlerr.InvalidArgument, "%q is not the name of a VM size", c.InstanceType).At("%s.compute.instance_type", path)
+		e := mlerr.New(mlerr.InvalidArgument, "%q is not the name of a VM size", c.InstanceType).At("%s.compute.instance_type", path).WithHint("Use a name such as Standard_DS3_v2")
 		if similar := hardware.Suggest(platform, c.InstanceType); len(similar) > 0 {
 			_ = e.WithHint("Did you mean %s?", strings.Join(similar, " or "))
 		}
