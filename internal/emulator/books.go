@@ -6,8 +6,10 @@ package emulator
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -69,6 +71,9 @@ func (b *books) strike(ctx context.Context, v visit, w http.ResponseWriter, answ
 		status := f.Status
 		if status == 0 {
 			status = http.StatusBadRequest
+		}
+		if f.Duration != "" {
+			w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.Wait().Seconds()))))
 		}
 		v.refuse(w, f.Code, f.Message, status)
 		return nil

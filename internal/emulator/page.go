@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/azureml"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/vertexai"
@@ -36,6 +37,11 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
+	azure, err := s.azure.service.Overview(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	calls, err := s.Calls()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -48,7 +54,8 @@ func (s *Server) page(w http.ResponseWriter, r *http.Request) {
 		Dir        string
 		SageMaker  *sagemaker.Overview
 		VertexAI   *vertexai.Overview
+		AzureML    *azureml.Overview
 		Kubernetes *kubernetes.Overview
 		Calls      []Call
-	}{s.dir, overview, vertex, cluster, calls[:min(40, len(calls))]})
+	}{s.dir, overview, vertex, azure, cluster, calls[:min(40, len(calls))]})
 }

@@ -244,7 +244,7 @@ func getAutoscale(r *request) (*reply, error) {
 
 func listAutoscale(r *request) (*reply, error) {
 	if r.group != "" {
-		return r.listed1(kindAutoscale)
+		return r.listPlain(kindAutoscale)
 	}
 	// Of the whole subscription.
 	prefix := "/subscriptions/" + strings.ToLower(r.sub) + "/"

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,7 +87,7 @@ func listDatastores(r *request) (*reply, error) {
 	only := r.query.Get("isDefault")
 	out := ok(map[string]any{"value": []any{}})
 	if only != "true" {
-		if out, err = r.listed1(kindDatastore); err != nil {
+		if out, err = r.listPlain(kindDatastore); err != nil {
 			return nil, err
 		}
 	}
@@ -262,12 +263,11 @@ func (r *request) readdress(p map[string]any, name string) error {
 	if err != nil {
 		return err
 	}
-	home := "azureml:/" + w.ID // with the slash that the id begins with
 	switch {
 	case uri == "":
 		return userError("The required property '%s' is missing.", name)
 	case strings.HasPrefix(uri, "azureml://datastores/"):
-		uri = home2(home) + strings.TrimPrefix(uri, "azureml://")
+		uri = home(w) + strings.TrimPrefix(uri, "azureml://")
 	case strings.HasPrefix(uri, "azureml://subscriptions/"), strings.HasPrefix(uri, "azureml://jobs/"), strings.HasPrefix(uri, "azureml://locations/"), strings.HasPrefix(uri, "runs:/"):
 	case strings.HasPrefix(uri, "azureml://"):
 		return userError("The address '%s' of the asset is not one of a datastore, a job or a run.", uri)
@@ -289,10 +289,10 @@ func (r *request) readdress(p map[string]any, name string) error {
 	return nil
 }
 
-// home2 is the beginning of addresses in a workspace: they leave out the resource
+// home is the beginning of addresses in a workspace: they leave out the resource
 // provider.
-func home2(home string) string {
-	at, _ := parseID(strings.TrimPrefix(home, "azureml:/"))
+func home(w *workspace) string {
+	at, _ := parseID(w.ID)
 	return "azureml://subscriptions/" + at.sub + "/resourceGroups/" + at.group + "/workspaces/" + at.name() + "/"
 }
 
@@ -318,7 +318,7 @@ func (r *request) fromBlob(w *workspace, uri string) (string, error) {
 		p, _ := d.Body["properties"].(map[string]any)
 		if p["accountName"] == account && p["containerName"] == container {
 			at, _ := parseID(d.ID)
-			return home2("azureml:/"+w.ID) + "datastores/" + at.name() + "/paths/" + path, nil
+			return home(w) + "datastores/" + at.name() + "/paths/" + path, nil
 		}
 	}
 	return "", userError("The address '%s' is in no datastore of workspace %s.", uri, r.names[0])
@@ -380,6 +380,16 @@ func (r *request) stored(of target, uri string) (bool, error) {
 	if err != nil || !known || r.o.Blobs == nil {
 		return true, err
 	}
-	names, err := r.o.Blobs(p.account, p.container, p.path)
-	return err == nil && len(names) > 0, nil //nolint:nilerr // a container that is not there has nothing
+	return len(r.blobs(p)) > 0, nil
+}
+
+// blobs are the names of what is at a place: a blob, or those below a folder. A
+// container that is not there has none.
+func (s *Service) blobs(p place) []string {
+	path := strings.TrimSuffix(p.path, "/")
+	names, err := s.o.Blobs(p.account, p.container, path)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return path != "" && name != path && !strings.HasPrefix(name, path+"/") })
 }

@@ -282,7 +282,7 @@ func (r *request) claim(in *ml.OnlineEndpoint) error {
 }
 
 // idle refuses a change while another one is running.
-func (r *request) idle(e *endpoint, _ string) error {
+func (r *request) idle(e *endpoint) error {
 	running, err := r.runningOn(e.Busy)
 	if err != nil || running == nil {
 		return err

@@ -158,7 +158,7 @@ func putEndpoint(r *request) (*reply, error) {
 	if e == nil {
 		return r.createEndpoint(in)
 	}
-	if err := r.idle(e, "update"); err != nil {
+	if err := r.idle(e); err != nil {
 		return nil, err
 	}
 	if err := r.checkEndpointChange(e, in); err != nil {
@@ -300,7 +300,7 @@ func patchEndpoint(r *request) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.idle(e, "update"); err != nil {
+	if err := r.idle(e); err != nil {
 		return nil, err
 	}
 	if in.Identity != nil {
@@ -321,7 +321,7 @@ func deleteEndpoint(r *request) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.idle(e, "delete"); err != nil {
+	if err := r.idle(e); err != nil {
 		return nil, err
 	}
 	all, err := r.deployments(e)

@@ -59,7 +59,7 @@ func regenerateKeys(r *request) (*reply, error) {
 	if in.KeyType == nil || !slices.Contains(ml.PossibleKeyTypeValues(), *in.KeyType) {
 		return nil, badRequest("The value '%s' is not valid for 'keyType'.", value(in.KeyType))
 	}
-	if err := r.idle(e, "update"); err != nil {
+	if err := r.idle(e); err != nil {
 		return nil, err
 	}
 	key := value(in.KeyValue)

@@ -6,6 +6,7 @@ package azureml
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strings"
 )
 
@@ -54,20 +55,45 @@ func (s *Service) Overview(ctx context.Context) (*Overview, error) {
 			}
 			o.Endpoints = append(o.Endpoints, view)
 		}
-		return r.tx.Each(kindAsset, "", func(_ string, data []byte) error {
-			a := &asset{}
-			if err := json.Unmarshal(data, a); err != nil {
-				return err
-			}
-			if at, _ := parseID(a.ID); same(at.types[1], "models") {
-				modelType, _ := a.Properties["modelType"].(string)
-				uri, _ := a.Properties["modelUri"].(string)
-				o.Models = append(o.Models, ModelOverview{Name: at.names[1], Workspace: at.names[0], Version: at.names[2], Type: modelType, Digest: digestOf(a, uri)})
-			}
-			return nil
-		})
+		o.Models, err = r.models()
+		return err
 	})
 	return o, err
+}
+
+// models are the versions of all models, with the aliases that tags of theirs say.
+func (r *request) models() (all []ModelOverview, err error) {
+	aliases := map[string][]string{} // by the id of the version
+	err = r.tx.Each(kindFamily, "", func(key string, data []byte) error {
+		f := &family{}
+		if err := json.Unmarshal(data, f); err != nil {
+			return err
+		}
+		tags, _ := f.Properties["tags"].(map[string]any)
+		for _, name := range sortedKeys(tags) {
+			if alias, is := strings.CutPrefix(name, "alias."); is {
+				id := key + "/versions/" + fmt.Sprint(tags[name])
+				aliases[id] = append(aliases[id], alias)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = r.tx.Each(kindAsset, "", func(key string, data []byte) error {
+		a := &asset{}
+		if err := json.Unmarshal(data, a); err != nil {
+			return err
+		}
+		if at, _ := parseID(a.ID); same(at.types[1], "models") {
+			modelType, _ := a.Properties["modelType"].(string)
+			uri, _ := a.Properties["modelUri"].(string)
+			all = append(all, ModelOverview{Name: at.names[1], Workspace: at.names[0], Version: at.names[2], Type: modelType, Digest: digestOf(a, uri), Aliases: aliases[key]})
+		}
+		return nil
+	})
+	return all, err
 }
 
 func (r *request) overview(e *endpoint) (EndpointOverview, error) {

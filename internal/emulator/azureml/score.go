@@ -314,15 +314,12 @@ func digestOf(model *asset, uri string) string {
 	return digestPattern.FindString(uri)
 }
 
-// modelAnswer is what the model itself answers.
+// evaluate computes the answer of the first model file at a place.
 func (s *Service) evaluate(p place, body []byte) (any, bool) {
 	if s.o.Evaluate == nil || s.o.Blob == nil || s.o.Blobs == nil {
 		return nil, false
 	}
-	names, err := s.o.Blobs(p.account, p.container, p.path)
-	if err != nil {
-		return nil, false
-	}
+	names := s.blobs(p)
 	i := slices.IndexFunc(names, func(name string) bool { return path.Ext(name) == ".onnx" || strings.HasSuffix(name, ".tar.gz") })
 	if i < 0 {
 		return nil, false
@@ -335,6 +332,7 @@ func (s *Service) evaluate(p place, body []byte) (any, bool) {
 	return s.o.Evaluate(names[i], blob, body)
 }
 
+// modelAnswer is what the model itself answers.
 func (r *request) modelAnswer(a answer) ([]byte, error) {
 	out := map[string]any{"model": a.model, "version": a.version, "deployment": a.key, "digest": a.digest, "echo": string(r.body)}
 	if json.Valid(r.body) {

@@ -23,10 +23,10 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/authorization/armauthorization/v2"
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
-	"github.com/hashicorp/go-hclog"
 	"github.com/jonboulle/clockwork"
 
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/azblob"
 )
 
 const (
@@ -61,13 +61,27 @@ func (s token) GetToken(context.Context, policy.TokenRequestOptions) (azcore.Acc
 
 func newSubscription(t *testing.T) *subscription {
 	t.Helper()
-	return openSubscription(t, t.TempDir(), clockwork.NewFakeClockAt(time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)))
+	s := openSubscription(t, t.TempDir(), clockwork.NewFakeClockAt(time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)))
+	account, container := s.storage()
+	s.must(azblob.Put(filepath.Join(s.dir, "azblob"), account, container, "models/"+digest+"/model.pkl", strings.NewReader("weights")))
+	return s
+}
+
+// storage is where the default datastore keeps what it has.
+func (s *subscription) storage() (account, container string) {
+	s.t.Helper()
+	got, err := s.NewDatastoresClient().Get(s.t.Context(), group, workspace, "workspaceblobstore", nil)
+	s.must(err)
+	blob, is := got.Properties.(*ml.AzureBlobDatastore)
+	if !is {
+		s.t.Fatalf("the default datastore is %T", got.Properties)
+	}
+	return *blob.AccountName, *blob.ContainerName
 }
 
 func openSubscription(t *testing.T, dir string, clock *clockwork.FakeClock) *subscription {
-	logger := hclog.New(&hclog.LoggerOptions{Level: hclog.Debug})
 	t.Helper()
-	server, err := emulator.Start(emulator.Options{StateDir: dir, Clock: clock, Speed: 1, Logger: logger})
+	server, err := emulator.Start(emulator.Options{StateDir: dir, Clock: clock, Speed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -281,7 +281,7 @@ func (r *request) removed(kindOf string) (*reply, error) {
 	return &reply{status: http.StatusOK}, r.tx.Delete(kindOf, r.key())
 }
 
-func (r *request) listed1(kindOf string) (*reply, error) {
+func (r *request) listPlain(kindOf string) (*reply, error) {
 	return r.page(kindOf, r.key()+"/", 0, func(_ string, data []byte) (any, error) {
 		c := &plain{}
 		if err := json.Unmarshal(data, c); err != nil {
@@ -302,7 +302,7 @@ func getCompute(r *request) (*reply, error) {
 	return ok(c.view()), nil
 }
 
-func listComputes(r *request) (*reply, error) { return r.listed1(kindCompute) }
+func listComputes(r *request) (*reply, error) { return r.listPlain(kindCompute) }
 
 func putCompute(r *request) (*reply, error) {
 	in, err := decode[ml.ComputeResource](r.body)

@@ -35,8 +35,8 @@ type Fault struct {
 	Code       string `json:"code"`     // of Error
 	Message    string `json:"message"`  // of Error; the reason of FailTransition, may be empty
 	Status     int    `json:"status"`   // of Error: HTTP status, 400 if 0
-	Duration   string `json:"duration"` // of Hang, a Go duration
-	Mode       string `json:"mode"`     // of FailTransition: "" is the platform's usual failure; SageMaker has "rollback_failed", Vertex AI "never_ready", "exited", "quota", "stock_out", "partial" and "after"
+	Duration   string `json:"duration"` // of Hang, a Go duration; of Error how long Retry-After asks to wait, "" for no such header
+	Mode       string `json:"mode"`     // of FailTransition: "" is the platform's usual failure; SageMaker has "rollback_failed", Vertex AI "never_ready", "exited", "quota", "stock_out", "partial" and "after", Azure ML "never_ready", "image", "quota", "stock_out", "identity", "network", "internal" and "canceled", and two that are no failures: "early" is said to be done before it is, "ignored" is done and has changed nothing
 	When       string `json:"when"`     // of Exit: "before" (default) or "after" the effect
 }
 
