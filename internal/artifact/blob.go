@@ -173,6 +173,9 @@ func (b *Blob) entry(at Location, key string, size int64, tag *azcore.ETag) (Ent
 		return Entry{}, err
 	}
 	client := c.NewBlobClient(key)
+	if tag != nil { // lists show it without quotes, and conditions want them
+		tag = new(azcore.ETag(`"` + strings.Trim(string(*tag), `"`) + `"`))
+	}
 	return Entry{Size: size, Open: func(ctx context.Context) (io.ReadCloser, error) {
 		// As they are stored: else a blob that says it is compressed would be unpacked.
 		stored := policy.WithHTTPHeader(ctx, http.Header{"Accept-Encoding": {"identity"}})

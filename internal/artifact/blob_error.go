@@ -90,7 +90,7 @@ func blobError(err error, doing string) error {
 	if refused.Code == mlerr.NotFound {
 		refused.Path = "artifact.uri"
 	}
-	return refused.Because(&blobSentence{blobMessage(api), err})
+	return refused.Because(&blobSaysError{blobMessage(api), err})
 }
 
 func codeOfStatus(status int) mlerr.Code {
@@ -111,14 +111,14 @@ func codeOfStatus(status int) mlerr.Code {
 	return mlerr.InvalidArgument
 }
 
-// blobSentence is what the service says, in place of its whole answer.
-type blobSentence struct {
+// blobSaysError is what the service says, in place of its whole answer.
+type blobSaysError struct {
 	message string
 	cause   error
 }
 
-func (s *blobSentence) Error() string { return s.message }
-func (s *blobSentence) Unwrap() error { return s.cause }
+func (s *blobSaysError) Error() string { return s.message }
+func (s *blobSaysError) Unwrap() error { return s.cause }
 
 // blobMessage takes the sentence out of an answer, which may have none.
 func blobMessage(api *azcore.ResponseError) string {

@@ -138,7 +138,7 @@ func (u *upload) blocks(ctx context.Context, data []byte, r io.Reader) error {
 		data = u.buffer()
 		var err error
 		if n, last, err = fill(r, data); err != nil {
-			_ = sending.Wait() //nolint:errcheck // what cannot be read is why
+			_ = sending.Wait() // what cannot be read is why
 			return err
 		}
 	}
@@ -181,7 +181,7 @@ func fill(r io.Reader, data []byte) (n int, last bool, err error) {
 	for n < len(data) {
 		more, err := r.Read(data[n:])
 		n += more
-		if err == io.EOF { //nolint:errorlint // readers return it bare
+		if err == io.EOF {
 			return n, true, nil
 		}
 		if err != nil {

@@ -15,6 +15,7 @@ import (
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/mlplane/terraform-provider-ml/internal/artifact"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/azblob"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/gcs"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 )
@@ -25,6 +26,7 @@ const bucket = "staging"
 type objects struct {
 	t      *testing.T
 	scheme string
+	bucket string // as locations have it
 	dir    string
 	store  store
 	client *awss3.Client // of S3
@@ -59,7 +61,7 @@ func eachStoreInTurn(t *testing.T, test func(t *testing.T, newObjects func() *ob
 	}
 }
 
-var kinds = map[string]func(t *testing.T) *objects{artifact.SchemeS3: newS3, artifact.SchemeGCS: newGCS}
+var kinds = map[string]func(t *testing.T) *objects{artifact.SchemeS3: newS3, artifact.SchemeGCS: newGCS, "blob": newBlob}
 
 func serve(t *testing.T, h http.Handler, err error) string {
 	t.Helper()
@@ -81,7 +83,7 @@ func newS3(t *testing.T) *objects {
 	}
 	client := awss3.New(awss3.Options{Region: "eu-west-1", BaseEndpoint: &url, UsePathStyle: true, Retryer: aws.NopRetryer{},
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDTEST", "test", "")})
-	return &objects{t, artifact.SchemeS3, dir, artifact.NewS3(client), client, s3.Keys, s3.Open, s3.Put}
+	return &objects{t, artifact.SchemeS3, bucket, dir, artifact.NewS3(client), client, s3.Keys, s3.Open, s3.Put}
 }
 
 func newGCS(t *testing.T) *objects {
@@ -96,11 +98,25 @@ func newGCS(t *testing.T) *objects {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &objects{t, artifact.SchemeGCS, dir, store, nil, gcs.Keys, gcs.Open, gcs.Put}
+	return &objects{t, artifact.SchemeGCS, bucket, dir, store, nil, gcs.Keys, gcs.Open, gcs.Put}
+}
+
+// account is where the container of Blob storage is.
+const account = "stagingaccount"
+
+func newBlob(t *testing.T) *objects {
+	t.Helper()
+	store, dir := blobBetween(t, func(http.ResponseWriter, *http.Request) bool { return false })
+	return &objects{
+		t, artifact.SchemeHTTPS, inBlob("").Bucket, dir, store, nil,
+		func(dir, bucket, prefix string) ([]string, error) { return azblob.Keys(dir, account, bucket, prefix) },
+		func(dir, bucket, key string) (io.ReadCloser, error) { return azblob.Open(dir, account, bucket, key) },
+		func(dir, bucket, key string, r io.Reader) error { return azblob.Put(dir, account, bucket, key, r) },
+	}
 }
 
 func (o *objects) at(key string) artifact.Location {
-	return artifact.Location{Scheme: o.scheme, Bucket: bucket, Key: key}
+	return artifact.Location{Scheme: o.scheme, Bucket: o.bucket, Key: key}
 }
 
 func (o *objects) keys() []string {
