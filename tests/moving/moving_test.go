@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 	"github.com/google/go-cmp/cmp"
 	registryname "github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -25,12 +26,15 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/azureml"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
 	"github.com/mlplane/terraform-provider-ml/internal/artifact"
+	"github.com/mlplane/terraform-provider-ml/internal/azure"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/azblob"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/gcs"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
@@ -48,7 +52,10 @@ type world struct {
 	registry string // of images
 }
 
-const bucket = "ml-staging"
+const (
+	bucket  = "ml-staging"
+	account = "mlstaging" // of Azure storage, where the bucket is a container
+)
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -59,6 +66,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = server.Close() })
 	w.must(s3.EnsureBucket(filepath.Join(w.dir, "s3"), bucket))
 	w.must(gcs.EnsureBucket(filepath.Join(w.dir, "gcs"), bucket))
+	w.must(azblob.EnsureContainer(filepath.Join(w.dir, "azblob"), account, bucket))
 	w.must(server.EnsureNamespace(t.Context(), "ml"))
 	images := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(images.Close)
@@ -80,7 +88,27 @@ func newWorld(t *testing.T) *world {
 		return vertexai.Open(vertexai.Config{Project: "p1", Region: "europe-west4", StagingURI: "gs://" + bucket + "/google",
 			EndpointURL: urls["vertex_ai"], StorageEndpointURL: urls["gcs"], Isolated: true})
 	})
+	w.openAzure(urls)
 	return w
+}
+
+// openAzure opens a workspace that knows the container where artifacts are staged.
+func (w *world) openAzure(urls map[string]string) {
+	w.t.Helper()
+	const subscription, group, workspace = "00000000-0000-0000-0000-000000000001", "models", "team"
+	config := azure.Config{SubscriptionID: subscription, EndpointURL: urls["azure_ml"], Isolated: true}
+	signedIn, err := azure.Open(config)
+	w.must(err)
+	stores, err := armmachinelearning.NewDatastoresClient(subscription, signedIn.Credential(), signedIn.ClientOptions())
+	w.must(err)
+	_, err = stores.CreateOrUpdate(w.t.Context(), group, workspace, "staging", armmachinelearning.Datastore{Properties: &armmachinelearning.AzureBlobDatastore{
+		DatastoreType: new(armmachinelearning.DatastoreTypeAzureBlob), AccountName: new(account), ContainerName: new(bucket),
+		Credentials: &armmachinelearning.NoneDatastoreCredentials{CredentialsType: new(armmachinelearning.CredentialsTypeNone)}}}, nil)
+	w.must(err)
+	w.open("azure_ml", func() (driver.Driver, error) {
+		return azureml.Open(azureml.Config{Account: config, ResourceGroup: group, Workspace: workspace,
+			StagingURI: "https://" + account + ".blob.core.windows.net/" + bucket + "/azure", StorageEndpointURL: urls["azblob"]})
+	})
 }
 
 func (w *world) open(name string, open func() (driver.Driver, error)) {
@@ -115,7 +143,7 @@ func (w *world) keyAt(on, location, name string) driver.Key {
 func (w *world) register(on, name, uri, format string) (driver.VersionRef, *driver.Version) {
 	w.t.Helper()
 	c := w.clouds[on]
-	spec := &driver.ModelSpec{Key: w.key(on, name), Artifact: driver.Artifact{URI: uri, Format: format}, Approval: driver.Approved, RetainVersions: 10}
+	spec := &driver.ModelSpec{Key: w.key(on, name), Artifact: driver.Artifact{URI: uri, Format: format}, Serving: serving(on, format), Approval: driver.Approved, RetainVersions: 10}
 	w.must(c.CheckModel(spec))
 	var err error
 	spec.Artifact.Digest, err = c.ArtifactDigest(w.t.Context(), uri, "")
@@ -148,9 +176,17 @@ func (w *world) movedSpec(from string, ref driver.VersionRef, on string, key dri
 	offer, err := w.clouds[from].Offer(w.t.Context(), ref)
 	w.must(err)
 	spec := &driver.ModelSpec{Key: key, Artifact: driver.Artifact{URI: ref.String(), Format: format, Digest: offer.Digest},
-		Approval: driver.Approved, RetainVersions: 10, Original: func(context.Context) (driver.Original, error) { return offer.Original, nil }}
+		Serving: serving(on, format), Approval: driver.Approved, RetainVersions: 10, Original: func(context.Context) (driver.Original, error) { return offer.Original, nil }}
 	w.must(w.clouds[on].CheckModel(spec))
 	return spec
+}
+
+// serving is what serves a format where no preset does.
+func serving(on, format string) driver.Serving {
+	if on == "azure_ml" && format == "huggingface" {
+		return driver.Serving{Image: "registry.azurecr.io/generate:1", Port: 8080, PredictPath: "/generate", HealthPath: "/health"}
+	}
+	return driver.Serving{}
 }
 
 // contents are the files that a platform offers of a version.
@@ -249,7 +285,7 @@ func TestRefusals(t *testing.T) {
 		_, err := w.clouds[on].Offer(t.Context(), ref)
 		return err
 	}
-	for _, on := range []string{"sagemaker", "kubernetes", "vertex_ai"} {
+	for _, on := range []string{"sagemaker", "kubernetes", "vertex_ai", "azure_ml"} {
 		refused("no model "+on, offer(on, driver.VersionRef{Key: w.key(on, "none"), Version: "1"}), mlerr.NotFound, "no such version")
 	}
 	ref, v := w.register("sagemaker", "fraud", w.tree(map[string]string{"fraud.onnx": "graph"}, true), "onnx")
