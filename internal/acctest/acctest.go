@@ -141,7 +141,7 @@ func Mutations(calls []string) []string {
 		if at := strings.LastIndexByte(operation, '.'); at >= 0 && !strings.Contains(operation, " ") { // "endpoints.get", as Google's are called
 			operation = strings.ToUpper(operation[at+1:at+2]) + operation[at+2:]
 		}
-		reads := []string{"RawPredict", "Describe", "List", "Get", "Head", "Invoke", "get ", "list ", "watch ", "proxy ", "request ", "dry-run "}
+		reads := []string{"RawPredict", "Score", "Status", "Describe", "List", "Get", "Head", "Invoke", "get ", "list ", "watch ", "proxy ", "request ", "dry-run "}
 		if !slices.ContainsFunc(reads, func(verb string) bool { return strings.HasPrefix(operation, verb) }) {
 			all = append(all, name)
 		}

@@ -1,0 +1,142 @@
+// Copyright (c) The terraform-provider-ml Authors
+// SPDX-License-Identifier: MPL-2.0
+
+package acctest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Where tests on Azure ML make things.
+const (
+	AzureSubscription = "00000000-0000-0000-0000-0000000000a1"
+	AzureGroup        = "models"
+	AzureWorkspace    = "team"
+	AzureLocation     = AzureSubscription + "/" + AzureGroup + "/" + AzureWorkspace
+	AzureGroupID      = "/subscriptions/" + AzureSubscription + "/resourceGroups/" + AzureGroup
+	AzureWorkspaceID  = AzureGroupID + "/providers/Microsoft.MachineLearningServices/workspaces/" + AzureWorkspace
+)
+
+// AzureProvider is the provider's configuration for Azure ML, with what else it shall
+// say.
+func (r *Rehearsal) AzureProvider(more ...string) string {
+	return fmt.Sprintf("provider \"ml\" {\n  azure_ml = { subscription_id = %q, resource_group = %q, workspace = %q }\n  rehearsal = { state_dir = %q }\n%s\n}\n",
+		AzureSubscription, AzureGroup, AzureWorkspace, r.Dir, strings.Join(more, "\n"))
+}
+
+// AzureURL is the base URL of Resource Manager.
+func (r *Rehearsal) AzureURL() string { return r.server.Endpoints()["azure_ml"] }
+
+// Instances changes the count of a deployment as an autoscaler does.
+func (r *Rehearsal) Instances(t *testing.T, endpoint, deployment string, n int) {
+	t.Helper()
+	if err := r.server.SetInstances(t.Context(), AzureWorkspaceID+"/onlineEndpoints/"+endpoint+"/deployments/"+deployment, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Azure asks the emulated Resource Manager as curl would, and waits for the operation
+// that the call has begun. address is below the workspace, as in "onlineEndpoints/fraud",
+// or an id; a nil body is none.
+func (r *Rehearsal) Azure(t *testing.T, method, address string, body any) map[string]any {
+	t.Helper()
+	out, err := r.azure(context.WithoutCancel(t.Context()), method, address, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (r *Rehearsal) azure(ctx context.Context, method, address string, body any) (map[string]any, error) {
+	version := "2024-04-01"
+	switch {
+	case strings.Contains(address, "Microsoft.Insights"):
+		version = "2022-10-01"
+	case strings.Contains(address, "Microsoft.Authorization"):
+		version = "2022-04-01"
+	case !strings.HasPrefix(address, "/"):
+		address = AzureWorkspaceID + "/" + address
+	}
+	out, header, err := azureCall(ctx, method, r.AzureURL()+address+"?api-version="+version, body)
+	for operation := header.Get("Azure-AsyncOperation"); err == nil && operation != ""; {
+		var state map[string]any
+		if state, _, err = azureCall(ctx, http.MethodGet, operation, nil); err == nil && state["status"] != "InProgress" {
+			if state["status"] != "Succeeded" {
+				err = fmt.Errorf("%s %s: %v", method, address, state)
+			}
+			break
+		}
+		select { // operations take a little of the real time
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return out, err
+}
+
+func azureCall(ctx context.Context, method, address string, body any) (map[string]any, http.Header, error) {
+	var sent io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, nil, err
+		}
+		sent = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, sent)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Authorization", "Bearer somebody")
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, nil, err
+	}
+	if resp.StatusCode >= http.StatusBadRequest {
+		return nil, nil, fmt.Errorf("%s %s answers %d: %s", method, address, resp.StatusCode, data)
+	}
+	out := map[string]any{}
+	if len(data) > 0 {
+		err = json.Unmarshal(data, &out)
+	}
+	return out, resp.Header, err
+}
+
+// AzureEmpty is an error that names what exists in the workspace, if anything does.
+func (r *Rehearsal) AzureEmpty(t *testing.T) error {
+	t.Helper()
+	var left []string
+	for _, kind := range []string{"models", "environments", "onlineEndpoints", AzureGroupID + "/providers/Microsoft.Insights/autoscaleSettings"} {
+		all, err := r.azure(context.WithoutCancel(t.Context()), http.MethodGet, kind, nil)
+		if err != nil {
+			return err
+		}
+		found, _ := all["value"].([]any)
+		for _, v := range found {
+			name, _ := v.(map[string]any)["name"].(string)
+			left = append(left, kind[strings.LastIndexByte(kind, '/')+1:]+" "+name)
+		}
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	slices.Sort(left)
+	return errors.New("left behind: " + strings.Join(left, ", "))
+}
