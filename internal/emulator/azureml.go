@@ -53,6 +53,7 @@ func (s *Server) serveAzureML(o Options, kept *books, clock clockwork.Clock) err
 	if err != nil {
 		return err
 	}
+	storage.Now = clock.Now
 	if err := s.listen("azblob", "", &blobStorage{kept, storage}); err != nil {
 		return err
 	}

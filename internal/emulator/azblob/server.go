@@ -19,7 +19,12 @@ import (
 )
 
 // Server is the object store in a directory, as an http.Handler.
-type Server struct{ store objects.Store }
+type Server struct {
+	// Now is the time that signatures are held to.
+	Now func() time.Time
+
+	store objects.Store
+}
 
 // New serves the object store kept in dir, which is created when missing.
 func New(dir string) (*Server, error) {
@@ -27,11 +32,12 @@ func New(dir string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{store}, nil
+	return &Server{time.Now, store}, nil
 }
 
 // call is one request and its answer.
 type call struct {
+	now   func() time.Time
 	store objects.Store
 	w     http.ResponseWriter
 	r     *http.Request
@@ -53,7 +59,7 @@ var accountHost = regexp.MustCompile(`^([a-z0-9]+)\.blob\.`)
 
 // read tells what a request names.
 func (s *Server) read(w http.ResponseWriter, r *http.Request) (*call, error) {
-	c := &call{store: s.store, w: w, r: r, query: r.URL.Query()}
+	c := &call{now: s.Now, store: s.store, w: w, r: r, query: r.URL.Query()}
 	path := strings.TrimPrefix(r.URL.EscapedPath(), "/")
 	if m := accountHost.FindStringSubmatch(r.Host); m != nil {
 		c.account = m[1]
@@ -204,7 +210,7 @@ func (c *call) admit(permission string) error {
 	}
 	if text := c.query.Get("se"); text != "" {
 		until, err := time.Parse(time.RFC3339, text)
-		if err != nil || time.Now().After(until) {
+		if err != nil || c.now().After(until) {
 			return refuse(http.StatusForbidden, "AuthenticationFailed", "Server failed to authenticate the request. Signature not valid in the specified time frame: expiry [%s].", text)
 		}
 	}

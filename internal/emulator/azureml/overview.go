@@ -25,7 +25,7 @@ type EndpointOverview struct {
 // DeploymentOverview is one deployment and what it serves.
 type DeploymentOverview struct {
 	Name, Status, Reason, Model, Version, InstanceType string
-	Traffic, Mirror, Instances, Served                 int
+	Traffic, Mirror, Instances, Served, Mirrored       int
 }
 
 // ModelOverview is one registered version.
@@ -114,7 +114,7 @@ func (r *request) overview(e *endpoint) (EndpointOverview, error) {
 			return view, err
 		}
 		one := DeploymentOverview{Name: d.at().name(), Status: r.shownState(d.State, d.During, running), Reason: d.Reason, InstanceType: value(d.settings().instance),
-			Traffic: int(value(e.ARM.Properties.Traffic[name])), Mirror: int(value(e.ARM.Properties.MirrorTraffic[name])), Instances: d.capacity(), Served: e.Served[name]}
+			Traffic: int(value(e.ARM.Properties.Traffic[name])), Mirror: int(value(e.ARM.Properties.MirrorTraffic[name])), Instances: d.capacity(), Served: e.Served[name], Mirrored: e.Mirrored[name]}
 		model, err := r.referenced("models", value(d.settings().model))
 		if _, is := err.(*refusal); err != nil && !is { //nolint:errorlint // refusals are not wrapped
 			return view, err
