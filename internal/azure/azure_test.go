@@ -278,14 +278,19 @@ func TestCLI(t *testing.T) { //nolint:paralleltest // sets the environment
 	}
 	bare(t, map[string]string{"ARM_TENANT_ID": tenant})
 	dir := os.Getenv("PATH")
-	script := fmt.Sprintf("#!/bin/sh\necho \"$@\" > %s/asked\necho '{\"accessToken\":\"%s\",\"expires_on\":%d}'\n", dir, token, time.Now().Add(time.Hour).Unix())
+	script := fmt.Sprintf("#!/bin/sh\necho \"$@\" >> %s/asked\necho '{\"accessToken\":\"%s\",\"expires_on\":%d}'\n", dir, token, time.Now().Add(time.Hour).Unix())
 	if err := os.WriteFile(filepath.Join(dir, "az"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir+":/bin:/usr/bin")
 	a := signIn(t, azure.Config{Transport: &entra{}})
+	for range 2 {
+		if _, err := a.Credential().GetToken(t.Context(), policy.TokenRequestOptions{Scopes: []string{scope}}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	asked, err := os.ReadFile(filepath.Join(dir, "asked"))
-	if err != nil || a.Method() != "Azure CLI" || !strings.Contains(string(asked), "get-access-token") || !strings.Contains(string(asked), tenant) {
+	if err != nil || a.Method() != "Azure CLI" || !strings.Contains(string(asked), "get-access-token") || !strings.Contains(string(asked), tenant) || strings.Count(string(asked), "\n") != 2 {
 		t.Errorf("signed in with %s: az %s, %v", a.Method(), asked, err)
 	}
 	bare(t, nil) // as in the container of HCP Terraform

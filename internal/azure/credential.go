@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
@@ -130,7 +131,10 @@ func (a *Account) choose() (azcore.TokenCredential, error) {
 	case c.UseCLI == nil || *c.UseCLI:
 		a.method = methodCLI
 		made, err := azidentity.NewAzureCLICredential(&azidentity.AzureCLICredentialOptions{TenantID: c.TenantID, AdditionallyAllowedTenants: c.AuxiliaryTenantIDs})
-		return a.made(made, err)
+		if err != nil {
+			return a.made(nil, err)
+		}
+		return &remembered{TokenCredential: made, tokens: map[string]azcore.AccessToken{}}, nil
 	}
 	return nil, mlerr.New(mlerr.Unauthenticated, "there are no Azure credentials, and use_cli is false").WithHint(loginHint)
 }
@@ -212,4 +216,33 @@ type static struct{}
 
 func (static) GetToken(context.Context, policy.TokenRequestOptions) (azcore.AccessToken, error) {
 	return azcore.AccessToken{Token: methodIsolated, ExpiresOn: time.Now().Add(time.Hour)}, nil
+}
+
+// remembered keeps the tokens of a credential that does not: of az, which takes a
+// second each time, and is asked by every client for itself.
+type remembered struct {
+	azcore.TokenCredential
+
+	mu     sync.Mutex
+	tokens map[string]azcore.AccessToken
+}
+
+// renewal is how long before its end a token is not given any more.
+const renewal = 5 * time.Minute
+
+func (r *remembered) GetToken(ctx context.Context, o policy.TokenRequestOptions) (azcore.AccessToken, error) {
+	if o.Claims != "" { // the platform wants another token than the last
+		return r.TokenCredential.GetToken(ctx, o)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	of := strings.Join(append([]string{o.TenantID}, o.Scopes...), " ")
+	if known, ok := r.tokens[of]; ok && time.Until(known.ExpiresOn) > renewal {
+		return known, nil
+	}
+	token, err := r.TokenCredential.GetToken(ctx, o)
+	if err == nil {
+		r.tokens[of] = token
+	}
+	return token, err
 }
