@@ -79,6 +79,14 @@ func (r *credentialsResource) Open(ctx context.Context, req ephemeral.OpenReques
 		return
 	}
 	found, err := cloud.Credentials(ctx, key)
+	if mlerr.Is(err, mlerr.NotFound) {
+		// Ids are known before things are: in the plan that makes the endpoint it is
+		// not there yet. Terraform opens this again in the apply, after the endpoint.
+		resp.Diagnostics.AddWarning("No credentials yet", "The endpoint "+key.ID()+" does not exist. Until it does, its credentials are null.")
+		m.show(&driver.Credentials{})
+		resp.Diagnostics.Append(resp.Result.Set(ctx, &m)...)
+		return
+	}
 	if report(&resp.Diagnostics, doing, err) {
 		return
 	}

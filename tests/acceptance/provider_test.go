@@ -22,21 +22,6 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/acctest"
 )
 
-// TestPlatformsToCome are in the language, and refused where they are asked for.
-func TestPlatformsToCome(t *testing.T) {
-	t.Parallel()
-	r := acctest.NewRehearsal(t)
-	for _, platform := range []string{"azure_ml"} {
-		for name, config := range map[string]string{"model": model(acctest.Model(t, "one")), "endpoint": strings.Replace(endpoint(large), "ml_model.fraud.version_id", `"x/y@1"`, 1)} {
-			t.Run(platform+" "+name, func(t *testing.T) {
-				t.Parallel()
-				run(t, resource.TestStep{Config: r.Provider() + strings.Replace(config, `"sagemaker"`, `"`+platform+`"`, 1), PlanOnly: true,
-					ExpectError: pattern("platform: " + platform + " is not answered by this release")})
-			})
-		}
-	}
-}
-
 // TestUnknownWhilePlanning leaves to the apply what other resources decide.
 func TestUnknownWhilePlanning(t *testing.T) {
 	t.Parallel()
