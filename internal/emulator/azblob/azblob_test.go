@@ -103,9 +103,7 @@ func (s *storage) content(name string, o *blob.DownloadStreamOptions) string {
 	return string(data)
 }
 
-func to[T any](v T) *T { return &v }
-
-var onlyNew = &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: to(azcore.ETagAny)}}
+var onlyNew = &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfNoneMatch: new(azcore.ETagAny)}}
 
 func id(n int) string { return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%08d", n)) }
 
@@ -149,8 +147,8 @@ func TestBlob(t *testing.T) {
 	s := newStorage(t)
 	const name = "fraud/ü ?%2F&+/model.onnx" // as names may be
 	b := s.NewBlockBlobClient(name)
-	_, err := b.Upload(t.Context(), body("0123456789"), &blockblob.UploadOptions{Metadata: map[string]*string{"digest": to("abc")},
-		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: to("application/x-onnx")}, AccessConditions: onlyNew})
+	_, err := b.Upload(t.Context(), body("0123456789"), &blockblob.UploadOptions{Metadata: map[string]*string{"digest": new("abc")},
+		HTTPHeaders: &blob.HTTPHeaders{BlobContentType: new("application/x-onnx")}, AccessConditions: onlyNew})
 	s.must(err)
 	_, err = b.Upload(t.Context(), body("other"), &blockblob.UploadOptions{AccessConditions: onlyNew})
 	s.refused(err, 409, "BlobAlreadyExists")
@@ -172,13 +170,13 @@ func TestBlob(t *testing.T) {
 	}
 	_, err = b.DownloadStream(t.Context(), &blob.DownloadStreamOptions{Range: blob.HTTPRange{Offset: 10}})
 	s.refused(err, 416, "InvalidRange")
-	_, err = b.DownloadStream(t.Context(), &blob.DownloadStreamOptions{AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: to(azcore.ETag(`"0x1"`))}}})
+	_, err = b.DownloadStream(t.Context(), &blob.DownloadStreamOptions{AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: new(azcore.ETag(`"0x1"`))}}})
 	s.refused(err, 412, "ConditionNotMet")
-	_, err = b.SetMetadata(t.Context(), map[string]*string{"a_b": to("1")}, &blob.SetMetadataOptions{AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: p.ETag}}})
+	_, err = b.SetMetadata(t.Context(), map[string]*string{"a_b": new("1")}, &blob.SetMetadataOptions{AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: p.ETag}}})
 	s.must(err)
-	_, err = b.SetMetadata(t.Context(), map[string]*string{"a-b": to("1")}, nil)
+	_, err = b.SetMetadata(t.Context(), map[string]*string{"a-b": new("1")}, nil)
 	s.refused(err, 400, "InvalidMetadata")
-	_, err = b.SetHTTPHeaders(t.Context(), blob.HTTPHeaders{BlobCacheControl: to("no-store")}, nil)
+	_, err = b.SetHTTPHeaders(t.Context(), blob.HTTPHeaders{BlobCacheControl: new("no-store")}, nil)
 	s.must(err)
 	after, err := b.GetProperties(t.Context(), nil)
 	s.must(err)
@@ -212,7 +210,7 @@ func TestChecksums(t *testing.T) {
 	s.refused(err, 400, "Crc64Mismatch")
 	_, err = b.StageBlock(t.Context(), id(1), body("text"), &blockblob.StageBlockOptions{TransactionalValidation: blob.TransferValidationTypeMD5(make([]byte, 16))})
 	s.refused(err, 400, "Md5Mismatch")
-	got, err := b.DownloadStream(t.Context(), &blob.DownloadStreamOptions{Range: blob.HTTPRange{Offset: 1, Count: 2}, RangeGetContentMD5: to(true)})
+	got, err := b.DownloadStream(t.Context(), &blob.DownloadStreamOptions{Range: blob.HTTPRange{Offset: 1, Count: 2}, RangeGetContentMD5: new(true)})
 	s.must(err)
 	if err := got.Body.Close(); err != nil || len(got.ContentMD5) != 16 {
 		t.Errorf("the MD5 of a range is %x, %v", got.ContentMD5, err)
@@ -244,7 +242,7 @@ func TestBlocks(t *testing.T) {
 	}
 	_, err = b.CommitBlockList(t.Context(), []string{id(0), id(9)}, nil)
 	s.refused(err, 400, "InvalidBlockList")
-	_, err = b.CommitBlockList(t.Context(), []string{id(0), id(1), id(2)}, &blockblob.CommitBlockListOptions{AccessConditions: onlyNew, Metadata: map[string]*string{"m": to("1")}})
+	_, err = b.CommitBlockList(t.Context(), []string{id(0), id(1), id(2)}, &blockblob.CommitBlockListOptions{AccessConditions: onlyNew, Metadata: map[string]*string{"m": new("1")}})
 	s.must(err)
 	if got := s.content("large", nil); got != "one 2 three" {
 		t.Errorf("it holds %q", got)
@@ -278,10 +276,10 @@ func TestList(t *testing.T) {
 	for _, name := range []string{"a/1", "a/2", "a/b/3", "b", "c/4"} {
 		s.upload(name, name)
 	}
-	_, err := s.NewBlobClient("a/1").SetMetadata(t.Context(), map[string]*string{"digest": to("<&>")}, nil)
+	_, err := s.NewBlobClient("a/1").SetMetadata(t.Context(), map[string]*string{"digest": new("<&>")}, nil)
 	s.must(err)
 	var names []string
-	pages := s.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Prefix: to("a/"), MaxResults: to(int32(2)), Include: container.ListBlobsInclude{Metadata: true}})
+	pages := s.NewListBlobsFlatPager(&container.ListBlobsFlatOptions{Prefix: new("a/"), MaxResults: new(int32(2)), Include: container.ListBlobsInclude{Metadata: true}})
 	for n := 0; pages.More(); n++ {
 		page, err := pages.NextPage(t.Context())
 		s.must(err)
@@ -318,7 +316,7 @@ func TestCopies(t *testing.T) {
 	from := s.url + "/models/from"
 	_, err := s.NewBlobClient("begun").StartCopyFromURL(t.Context(), from, nil)
 	s.must(err)
-	_, err = s.NewBlobClient("copied").CopyFromURL(t.Context(), from, &blob.CopyFromURLOptions{Metadata: map[string]*string{"m": to("1")}})
+	_, err = s.NewBlobClient("copied").CopyFromURL(t.Context(), from, &blob.CopyFromURLOptions{Metadata: map[string]*string{"m": new("1")}})
 	s.must(err)
 	_, err = s.NewBlockBlobClient("put").UploadBlobFromURL(t.Context(), from, nil)
 	s.must(err)

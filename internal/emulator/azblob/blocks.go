@@ -71,7 +71,7 @@ func (c *call) takeBlock(body io.Reader) error {
 				replaced = other.Blob
 			}
 		}
-		if err := os.MkdirAll(c.staging(), 0o750); err != nil {
+		if err := os.MkdirAll(c.staging(), 0o750); err != nil { //nolint:gosec // its name is a hash
 			return err
 		}
 		return c.store.WriteJSON(c.staged(id), &o)
@@ -118,7 +118,7 @@ func (c *call) forget() error {
 		for _, o := range all {
 			c.store.DropBlob(o.Blob)
 		}
-		return os.RemoveAll(c.staging())
+		return os.RemoveAll(c.staging()) //nolint:gosec // its name is a hash
 	})
 }
 

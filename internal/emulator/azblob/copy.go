@@ -21,7 +21,7 @@ func (c *call) source() (objects.Object, io.ReadSeekCloser, error) {
 		return none, nil, refuse(http.StatusBadRequest, "InvalidHeaderValue", "The value for one of the HTTP headers is not in the correct format: x-ms-copy-source.")
 	}
 	path := strings.TrimPrefix(u.Path, "/")
-	account := ""
+	var account string
 	if m := accountHost.FindStringSubmatch(u.Host); m != nil {
 		account = m[1]
 	} else {

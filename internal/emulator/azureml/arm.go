@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -189,8 +190,6 @@ func value[T any](p *T) (v T) {
 	return v
 }
 
-func to[T any](v T) *T { return &v }
-
 var durationPattern = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?$`)
 
 // duration reads an ISO 8601 duration of days and less.
@@ -218,7 +217,7 @@ func isoDuration(d time.Duration) string {
 	text := "P"
 	if days := d / (24 * time.Hour); days > 0 {
 		text += fmt.Sprint(int(days)) + "D"
-		d -= days * 24 * time.Hour
+		d %= 24 * time.Hour
 	}
 	if d == 0 {
 		return text
@@ -230,7 +229,7 @@ func isoDuration(d time.Duration) string {
 	}{{time.Hour, "H"}, {time.Minute, "M"}} {
 		if n := d / u.unit; n > 0 {
 			text += fmt.Sprint(int(n)) + u.name
-			d -= n * u.unit
+			d %= u.unit
 		}
 	}
 	if d > 0 {
@@ -297,9 +296,7 @@ func (r *request) page(kind, prefix string, size int, show func(key string, data
 
 func (r *request) nextLink(last string) string {
 	query := url.Values{}
-	for name, v := range r.query {
-		query[name] = v
-	}
+	maps.Copy(query, r.query)
 	query.Set("$skip", base64.RawURLEncoding.EncodeToString([]byte(last)))
 	return r.base() + r.http.URL.EscapedPath() + "?" + query.Encode()
 }

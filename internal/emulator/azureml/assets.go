@@ -4,8 +4,10 @@
 package azureml
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -123,9 +125,7 @@ func (a *asset) view() map[string]any {
 func assetView(id string, properties map[string]any, state string, created, changed time.Time) map[string]any {
 	at, _ := parseID(id)
 	p := map[string]any{}
-	for k, v := range properties {
-		p[k] = v
-	}
+	maps.Copy(p, properties)
 	if p["provisioningState"] = state; state == "" {
 		delete(p, "provisioningState")
 	}
@@ -215,7 +215,7 @@ func (k assetKind) changeable(is, p map[string]any) error {
 		if err != nil {
 			return err
 		}
-		if string(a) != string(b) {
+		if !bytes.Equal(a, b) {
 			return userError("The property '%s' of an asset version cannot be updated.", name)
 		}
 	}

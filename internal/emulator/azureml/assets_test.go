@@ -47,8 +47,8 @@ func TestModels(t *testing.T) {
 	} {
 		s.refused(400, "UserError", c.words, "PUT", c.path, c.body)
 	}
-	account, container := s.storage()
-	a = s.ok("PUT", "models/fraud/versions/2", modelBody("https://"+account+".blob.core.windows.net/"+container+"/models/b", `,"isArchived":true`))
+	account, store := s.storage()
+	a = s.ok("PUT", "models/fraud/versions/2", modelBody("https://"+account+".blob.core.windows.net/"+store+"/models/b", `,"isArchived":true`))
 	s.wants(a, "properties.modelUri", `"`+long+`b"`)
 	s.ok("PUT", "models/fraud/versions/h0123", modelBody(short, ""))
 	a = s.ok("GET", "models/fraud", "")
@@ -101,7 +101,7 @@ func TestRegistry(t *testing.T) {
 	s := newSubscription(t)
 	s.model("1")
 	versions := s.NewRegistryModelVersionsClient()
-	publish, err := s.NewModelVersionsClient().BeginPublish(t.Context(), group, workspace, "fraud", "1", ml.DestinationAsset{RegistryName: to("shared"), DestinationName: to("scorer"), DestinationVersion: to("7")}, nil)
+	publish, err := s.NewModelVersionsClient().BeginPublish(t.Context(), group, workspace, "fraud", "1", ml.DestinationAsset{RegistryName: new("shared"), DestinationName: new("scorer"), DestinationVersion: new("7")}, nil)
 	s.must(err)
 	got, err := versions.Get(t.Context(), group, "shared", "scorer", "7", nil)
 	s.must(err)
@@ -110,7 +110,7 @@ func TestRegistry(t *testing.T) {
 	}
 	_, err = done(s, publish, nil)
 	s.must(err)
-	create, err := versions.BeginCreateOrUpdate(t.Context(), group, "shared", "scorer", "8", ml.ModelVersion{Properties: &ml.ModelVersionProperties{ModelURI: to("https://x.blob.core.windows.net/c/models")}}, nil)
+	create, err := versions.BeginCreateOrUpdate(t.Context(), group, "shared", "scorer", "8", ml.ModelVersion{Properties: &ml.ModelVersionProperties{ModelURI: new("https://x.blob.core.windows.net/c/models")}}, nil)
 	made, err := done(s, create, err)
 	s.must(err)
 	if *made.Properties.ProvisioningState != ml.AssetProvisioningStateSucceeded {
@@ -147,16 +147,16 @@ func TestUploads(t *testing.T) {
 	s.must(err)
 	code, err := s.NewCodeVersionsClient().CreateOrUpdate(t.Context(), group, workspace, "score", "1", ml.CodeVersion{Properties: &ml.CodeVersionProperties{CodeURI: got.BlobReferenceForConsumption.BlobURI}}, nil)
 	s.must(err)
-	environment, err := s.NewEnvironmentVersionsClient().CreateOrUpdate(t.Context(), group, workspace, "plain", "1", ml.EnvironmentVersion{Properties: &ml.EnvironmentVersionProperties{Image: to("a")}}, nil)
+	environment, err := s.NewEnvironmentVersionsClient().CreateOrUpdate(t.Context(), group, workspace, "plain", "1", ml.EnvironmentVersion{Properties: &ml.EnvironmentVersionProperties{Image: new("a")}}, nil)
 	s.must(err)
 	data, err := s.NewDataVersionsClient().CreateOrUpdate(t.Context(), group, workspace, "captured", "1", ml.DataVersionBase{Properties: &ml.URIFolderDataVersion{
-		DataType: to(ml.DataTypeURIFolder), DataURI: to("azureml://datastores/workspaceblobstore/paths/captured")}}, nil)
+		DataType: new(ml.DataTypeURIFolder), DataURI: new("azureml://datastores/workspaceblobstore/paths/captured")}}, nil)
 	s.must(err)
 	_, err = s.putEndpoint(nil, nil)
 	s.must(err)
 	in, p := s.deployment(s.model("1"), *environment.ID)
-	p.CodeConfiguration = &ml.CodeConfiguration{CodeID: code.ID, ScoringScript: to("score.py")}
-	p.DataCollector = &ml.DataCollector{Collections: map[string]*ml.Collection{"request": {DataID: data.ID, DataCollectionMode: to(ml.DataCollectionModeEnabled)}}}
+	p.CodeConfiguration = &ml.CodeConfiguration{CodeID: code.ID, ScoringScript: new("score.py")}
+	p.DataCollector = &ml.DataCollector{Collections: map[string]*ml.Collection{"request": {DataID: data.ID, DataCollectionMode: new(ml.DataCollectionModeEnabled)}}}
 	_, err = s.putDeployment("blue", in)
 	s.must(err)
 	s.wants(s.score("{}", map[string]string{"azureml-model-deployment": "blue"}), "model", `"fraud"`)
@@ -166,7 +166,7 @@ func TestDatastores(t *testing.T) {
 	t.Parallel()
 	s := newSubscription(t)
 	stores := s.NewDatastoresClient()
-	page, err := stores.NewListPager(group, workspace, &ml.DatastoresClientListOptions{IsDefault: to(true)}).NextPage(t.Context())
+	page, err := stores.NewListPager(group, workspace, &ml.DatastoresClientListOptions{IsDefault: new(true)}).NextPage(t.Context())
 	s.must(err)
 	if len(page.Value) != 1 || !*page.Value[0].Properties.GetDatastoreProperties().IsDefault {
 		t.Fatalf("there are %d default datastores", len(page.Value))
@@ -185,16 +185,16 @@ func TestDatastores(t *testing.T) {
 	_, err = client.NewBlockBlobClient("x").UploadBuffer(t.Context(), []byte("x"), nil)
 	s.must(err)
 	put := func(name string, credentials ml.DatastoreCredentialsClassification) error {
-		_, err := stores.CreateOrUpdate(t.Context(), group, workspace, name, ml.Datastore{Properties: &ml.AzureBlobDatastore{DatastoreType: to(ml.DatastoreTypeAzureBlob),
-			AccountName: to("mlmodels"), ContainerName: to("models"), Credentials: credentials}}, nil)
+		_, err := stores.CreateOrUpdate(t.Context(), group, workspace, name, ml.Datastore{Properties: &ml.AzureBlobDatastore{DatastoreType: new(ml.DatastoreTypeAzureBlob),
+			AccountName: new("mlmodels"), ContainerName: new("models"), Credentials: credentials}}, nil)
 		return err
 	}
-	s.must(put("models", &ml.SasDatastoreCredentials{CredentialsType: to(ml.CredentialsTypeSas), Secrets: &ml.SasDatastoreSecrets{SecretsType: to(ml.SecretsTypeSas), SasToken: to("sig=secret")}}))
+	s.must(put("models", &ml.SasDatastoreCredentials{CredentialsType: new(ml.CredentialsTypeSas), Secrets: &ml.SasDatastoreSecrets{SecretsType: new(ml.SecretsTypeSas), SasToken: new("sig=secret")}}))
 	if a := s.ok("GET", "datastores/models", ""); strings.Contains(a.text, "secret\"") {
 		t.Errorf("the secret is shown: %s", a.text)
 	}
 	s.wants(s.ok("POST", "datastores/models/listSecrets", ""), "sasToken", `"sig=secret"`)
-	s.must(put("open", &ml.NoneDatastoreCredentials{CredentialsType: to(ml.CredentialsTypeNone)}))
+	s.must(put("open", &ml.NoneDatastoreCredentials{CredentialsType: new(ml.CredentialsTypeNone)}))
 	s.refused(400, "UserError", "based on identity", "POST", "datastores/open/listSecrets", "")
 	s.refused(400, "UserError", "default datastore", "DELETE", "datastores/workspaceblobstore", "")
 	s.wants(s.ok("PUT", "models/fraud/versions/1", modelBody("https://mlmodels.blob.core.windows.net/models/a", "")), "properties.modelUri",

@@ -43,10 +43,10 @@ func putAutoscale(r *request) (*reply, error) {
 }
 
 func (r *request) keepAutoscale(in *armmonitor.AutoscaleSettingResource) (*reply, error) {
-	in.Location = to(plainLocation(value(in.Location)))
+	in.Location = new(plainLocation(value(in.Location)))
 	in.ID, in.Type, in.SystemData = nil, nil, nil
 	if in.Properties.Enabled == nil {
-		in.Properties.Enabled = to(false) // whoever forgets it has a setting that does nothing
+		in.Properties.Enabled = new(false) // whoever forgets it has a setting that does nothing
 	}
 	c, fresh, err := r.keep(kindAutoscale, in)
 	if err != nil {
@@ -227,7 +227,7 @@ func scaledOut(r *request, o *operation) error {
 	if n == d.capacity() {
 		return nil
 	}
-	d.ARM.SKU.Capacity = to(int32(n)) //nolint:gosec // a small number
+	d.ARM.SKU.Capacity = new(int32(n))
 	return r.saveDeployment(d)
 }
 

@@ -40,9 +40,9 @@ func (r *request) ownDatastore(w *workspace) (*plain, error) {
 		}
 	}
 	at, _ := parseID(w.ID)
-	body, err := shown(ml.Datastore{Properties: &ml.AzureBlobDatastore{DatastoreType: to(ml.DatastoreTypeAzureBlob), AccountName: to(account), ContainerName: to(container),
-		Endpoint: to("core.windows.net"), Protocol: to("https"), IsDefault: to(true), Credentials: &ml.AccountKeyDatastoreCredentials{CredentialsType: to(ml.CredentialsTypeAccountKey)},
-		ServiceDataAccessAuthIdentity: to(ml.ServiceDataAccessAuthIdentityNone), Tags: map[string]*string{}, Properties: map[string]*string{}}}, w.Created, w.Changed)
+	body, err := shown(ml.Datastore{Properties: &ml.AzureBlobDatastore{DatastoreType: new(ml.DatastoreTypeAzureBlob), AccountName: new(account), ContainerName: new(container),
+		Endpoint: new("core.windows.net"), Protocol: new("https"), IsDefault: new(true), Credentials: &ml.AccountKeyDatastoreCredentials{CredentialsType: new(ml.CredentialsTypeAccountKey)},
+		ServiceDataAccessAuthIdentity: new(ml.ServiceDataAccessAuthIdentityNone), Tags: map[string]*string{}, Properties: map[string]*string{}}}, w.Created, w.Changed)
 	return &plain{ID: at.child("datastores", defaultStore).id(), Created: w.Created, Changed: w.Changed, Body: body}, err
 }
 
@@ -126,12 +126,12 @@ func putDatastore(r *request) (*reply, error) {
 		return nil, userError("The required property 'credentials' is missing.")
 	}
 	secret := secretOf(blob.Credentials)
-	blob.IsDefault = to(false)
+	blob.IsDefault = new(false)
 	if blob.Endpoint == nil {
-		blob.Endpoint = to("core.windows.net")
+		blob.Endpoint = new("core.windows.net")
 	}
 	if blob.Protocol == nil {
-		blob.Protocol = to("https")
+		blob.Protocol = new("https")
 	}
 	d, fresh, err := r.keep(kindDatastore, in)
 	if err != nil {
@@ -236,8 +236,8 @@ func startUpload(r *request) (*reply, error) {
 	sas := url.Values{"sv": {"2023-11-03"}, "sr": {"c"}, "sp": {"rcwl"}, "se": {r.now().Add(24 * time.Hour).Format(time.RFC3339)}, "sig": {accountKey(account + container)}}
 	kindOf := ml.PendingUploadTypeTemporaryBlobReference
 	return ok(ml.PendingUploadResponseDto{PendingUploadID: &id, PendingUploadType: &kindOf, BlobReferenceForConsumption: &ml.BlobReferenceForConsumptionDto{
-		BlobURI: &uri, StorageAccountArmID: to(at.scope + "/providers/Microsoft.Storage/storageAccounts/" + account),
-		Credential: &ml.SASCredentialDto{CredentialType: to(ml.PendingUploadCredentialTypeSAS), SasURI: to(uri + "?" + sas.Encode())}}}), nil
+		BlobURI: &uri, StorageAccountArmID: new(at.scope + "/providers/Microsoft.Storage/storageAccounts/" + account),
+		Credential: &ml.SASCredentialDto{CredentialType: new(ml.PendingUploadCredentialTypeSAS), SasURI: new(uri + "?" + sas.Encode())}}}), nil
 }
 
 // sameURI compares addresses without regard to the case of a workspace, and of a

@@ -290,17 +290,17 @@ func setProperties(in *ml.OnlineDeployment, properties map[string]*string) {
 // defaults, and durations are in the platform's words.
 func tidyDeployment(in *ml.OnlineDeployment, ws *workspace) {
 	in.ID, in.Name, in.Type, in.SystemData = nil, nil, nil, nil
-	in.Location = to(plainLocation(value(in.Location)))
-	in.SKU.Name = to("Default")
+	in.Location = new(plainLocation(value(in.Location)))
+	in.SKU.Name = new("Default")
 	setProperties(in, merged(mustSettings(in).properties, nil))
 	scale := func(s *ml.OnlineScaleSettingsClassification) {
 		if *s == nil {
-			*s = &ml.DefaultScaleSettings{ScaleType: to(ml.ScaleTypeDefault)}
+			*s = &ml.DefaultScaleSettings{ScaleType: new(ml.ScaleTypeDefault)}
 		}
 	}
 	logs := func(enabled **bool) {
 		if *enabled == nil {
-			*enabled = to(false)
+			*enabled = new(false)
 		}
 	}
 	switch p := in.Properties.(type) {
@@ -310,7 +310,7 @@ func tidyDeployment(in *ml.OnlineDeployment, ws *workspace) {
 		scale(&p.ScaleSettings)
 		logs(&p.AppInsightsEnabled)
 		if p.EgressPublicNetworkAccess == nil && !ws.isolated() {
-			p.EgressPublicNetworkAccess = to(ml.EgressPublicNetworkAccessTypeEnabled)
+			p.EgressPublicNetworkAccess = new(ml.EgressPublicNetworkAccessTypeEnabled)
 		}
 	case *ml.KubernetesOnlineDeployment:
 		p.ProvisioningState = nil
@@ -322,10 +322,10 @@ func tidyDeployment(in *ml.OnlineDeployment, ws *workspace) {
 
 func tidied(text *string, usual time.Duration) *string {
 	if text == nil {
-		return to(isoDuration(usual))
+		return new(isoDuration(usual))
 	}
 	d, _ := duration(*text) // it has been checked
-	return to(isoDuration(d))
+	return new(isoDuration(d))
 }
 
 func tidyProbe(p *ml.ProbeSettings) *ml.ProbeSettings {
@@ -334,7 +334,7 @@ func tidyProbe(p *ml.ProbeSettings) *ml.ProbeSettings {
 	}
 	count := func(n *int32, usual int32) *int32 {
 		if n == nil {
-			return to(usual)
+			return new(usual)
 		}
 		return n
 	}
@@ -346,7 +346,7 @@ func tidyRequests(q *ml.OnlineRequestSettings) *ml.OnlineRequestSettings {
 	if q == nil {
 		q = &ml.OnlineRequestSettings{}
 	}
-	out := &ml.OnlineRequestSettings{RequestTimeout: tidied(q.RequestTimeout, 5*time.Second), MaxQueueWait: tidied(q.MaxQueueWait, 500*time.Millisecond), MaxConcurrentRequestsPerInstance: to(int32(1))}
+	out := &ml.OnlineRequestSettings{RequestTimeout: tidied(q.RequestTimeout, 5*time.Second), MaxQueueWait: tidied(q.MaxQueueWait, 500*time.Millisecond), MaxConcurrentRequestsPerInstance: new(int32(1))}
 	if q.MaxConcurrentRequestsPerInstance != nil {
 		out.MaxConcurrentRequestsPerInstance = q.MaxConcurrentRequestsPerInstance
 	}

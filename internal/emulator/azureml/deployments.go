@@ -126,7 +126,7 @@ func (r *request) deploymentView(d *deployment) (map[string]any, error) {
 	}
 	arm := *d.ARM
 	at := d.at()
-	arm.ID, arm.Name, arm.Type = to(d.ID), to(at.name()), to(at.kind())
+	arm.ID, arm.Name, arm.Type = new(d.ID), new(at.name()), new(at.kind())
 	view, err := shown(arm, d.Created, d.Changed)
 	if err != nil {
 		return nil, err

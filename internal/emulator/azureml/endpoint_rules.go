@@ -205,7 +205,7 @@ func tidyEndpoint(in *ml.OnlineEndpoint) {
 	in.ID, in.Name, in.Type, in.SystemData = nil, nil, nil, nil
 	p.ProvisioningState, p.ScoringURI, p.SwaggerURI, p.Keys = nil, nil, nil, nil
 	if p.PublicNetworkAccess == nil {
-		p.PublicNetworkAccess = to(ml.PublicNetworkAccessTypeEnabled)
+		p.PublicNetworkAccess = new(ml.PublicNetworkAccessTypeEnabled)
 	}
 	p.Traffic, p.MirrorTraffic = lowerKeys(p.Traffic), lowerKeys(p.MirrorTraffic)
 	p.Properties = merged(p.Properties, nil)
@@ -224,13 +224,13 @@ func lowerKeys(weights map[string]*int32) map[string]*int32 {
 // identityOf is an identity as the platform shows it: with a principal of its own.
 func identityOf(in *ml.ManagedServiceIdentity, id string) *ml.ManagedServiceIdentity {
 	if in == nil {
-		in = &ml.ManagedServiceIdentity{Type: to(ml.ManagedServiceIdentityTypeSystemAssigned)}
+		in = &ml.ManagedServiceIdentity{Type: new(ml.ManagedServiceIdentityTypeSystemAssigned)}
 	}
 	if strings.Contains(string(*in.Type), string(ml.ManagedServiceIdentityTypeSystemAssigned)) {
-		in.PrincipalID, in.TenantID = to(guid("principal "+strings.ToLower(id))), to(tenant)
+		in.PrincipalID, in.TenantID = new(guid("principal "+strings.ToLower(id))), new(tenant)
 	}
 	for name := range in.UserAssignedIdentities {
-		in.UserAssignedIdentities[name] = &ml.UserAssignedIdentity{PrincipalID: to(guid("principal " + strings.ToLower(name))), ClientID: to(guid("client " + strings.ToLower(name)))}
+		in.UserAssignedIdentities[name] = &ml.UserAssignedIdentity{PrincipalID: new(guid("principal " + strings.ToLower(name))), ClientID: new(guid("client " + strings.ToLower(name)))}
 	}
 	return in
 }

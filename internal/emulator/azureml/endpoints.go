@@ -5,6 +5,7 @@ package azureml
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -73,11 +74,11 @@ func (r *request) view(e *endpoint) (map[string]any, error) {
 	p := *arm.Properties
 	arm.Properties = &p
 	at := e.at()
-	arm.ID, arm.Name, arm.Type = to(e.ID), to(at.name()), to(at.kind())
+	arm.ID, arm.Name, arm.Type = new(e.ID), new(at.name()), new(at.kind())
 	state := ml.EndpointProvisioningState(r.shownState(e.State, e.During, running))
 	p.ProvisioningState = &state
 	base := r.base() + scoringBase + value(arm.Location) + "/" + strings.ToLower(at.name())
-	p.ScoringURI, p.SwaggerURI = to(base+e.Route), to(base+"/swagger.json")
+	p.ScoringURI, p.SwaggerURI = new(base+e.Route), new(base+"/swagger.json")
 	if p.Traffic == nil {
 		p.Traffic = map[string]*int32{}
 	}
@@ -106,12 +107,10 @@ func shown(arm any, created, changed time.Time) (map[string]any, error) {
 // systemProperties adds to the caller's what the platform puts beside them.
 func (r *request) systemProperties(own map[string]*string, name, id, latest, location string) map[string]*string {
 	out := map[string]*string{}
-	for k, v := range own {
-		out[k] = v
-	}
-	out[name] = to(strings.ToLower(id))
+	maps.Copy(out, own)
+	out[name] = new(strings.ToLower(id))
 	at, _ := parseID(id)
-	out["AzureAsyncOperationUri"] = to("https://management.azure.com/subscriptions/" + at.sub + "/providers/" + machineLearning + "/locations/" + location +
+	out["AzureAsyncOperationUri"] = new("https://management.azure.com/subscriptions/" + at.sub + "/providers/" + machineLearning + "/locations/" + location +
 		"/mfeOperationsStatus/oe:" + guid(strings.ToLower(at.up(len(at.names)-1).id())) + ":" + latest + "?api-version=2022-02-01-preview")
 	return out
 }
@@ -186,7 +185,7 @@ func (r *request) createEndpoint(in *ml.OnlineEndpoint) (*reply, error) {
 		e.Keys["secondary"] = *own.SecondaryKey
 	}
 	tidyEndpoint(in)
-	in.Location = to(plainLocation(value(in.Location)))
+	in.Location = new(plainLocation(value(in.Location)))
 	in.Identity = identityOf(in.Identity, e.ID)
 	o := &operation{Subject: e.ID, Location: value(in.Location), First: true}
 	if err := r.start("onlineEndpoints.create", o); err != nil {

@@ -21,7 +21,7 @@ func TestLifecycle(t *testing.T) {
 	s.wants(a, "digest", `"`+digest+`"`)
 	s.wants(a, "echo", `{"inputs":[1]}`)
 	deployments := s.NewOnlineDeploymentsClient()
-	patch, err := deployments.BeginUpdate(t.Context(), group, workspace, "fraud", "blue", ml.PartialMinimalTrackedResourceWithSKU{SKU: &ml.PartialSKU{Capacity: to(int32(3))}}, nil)
+	patch, err := deployments.BeginUpdate(t.Context(), group, workspace, "fraud", "blue", ml.PartialMinimalTrackedResourceWithSKU{SKU: &ml.PartialSKU{Capacity: new(int32(3))}}, nil)
 	got, err := done(s, patch, err)
 	s.must(err)
 	if *got.SKU.Capacity != 3 || *got.Properties.GetOnlineDeploymentProperties().ProvisioningState != ml.DeploymentProvisioningStateSucceeded {

@@ -41,7 +41,7 @@ func listKeys(r *request) (*reply, error) {
 	if err := e.authenticates(ml.EndpointAuthModeKey); err != nil {
 		return nil, err
 	}
-	return ok(ml.EndpointAuthKeys{PrimaryKey: to(e.Keys["primary"]), SecondaryKey: to(e.Keys["secondary"])}), nil
+	return ok(ml.EndpointAuthKeys{PrimaryKey: new(e.Keys["primary"]), SecondaryKey: new(e.Keys["secondary"])}), nil
 }
 
 func regenerateKeys(r *request) (*reply, error) {
@@ -117,7 +117,7 @@ func getToken(r *request) (*reply, error) {
 	if err := r.saveEndpoint(e); err != nil {
 		return nil, err
 	}
-	return ok(ml.EndpointAuthToken{AccessToken: &token, TokenType: to("Bearer"), ExpiryTimeUTC: to(now.Add(tokenLife).Unix()), RefreshAfterTimeUTC: to(now.Add(tokenRefresh).Unix())}), nil
+	return ok(ml.EndpointAuthToken{AccessToken: &token, TokenType: new("Bearer"), ExpiryTimeUTC: new(now.Add(tokenLife).Unix()), RefreshAfterTimeUTC: new(now.Add(tokenRefresh).Unix())}), nil
 }
 
 const (
@@ -153,7 +153,7 @@ func getLogs(r *request) (*reply, error) {
 		}
 	}
 	lines := d.log(container)
-	return ok(ml.DeploymentLogs{Content: to(strings.Join(lines[max(0, len(lines)-tail):], "\n") + "\n")}), nil
+	return ok(ml.DeploymentLogs{Content: new(strings.Join(lines[max(0, len(lines)-tail):], "\n") + "\n")}), nil
 }
 
 func (d *deployment) log(container ml.ContainerType) []string {

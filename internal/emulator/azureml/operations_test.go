@@ -71,7 +71,7 @@ func TestPutReplaces(t *testing.T) {
 	in, _ := s.deployment(s.model("1"), s.environment())
 	_, err := s.putDeployment("Shadow", in)
 	s.must(err)
-	got, err := s.putEndpoint(map[string]*int32{"Blue": to(int32(100)), "shadow": to(int32(0))}, map[string]*int32{"Shadow": to(int32(30))})
+	got, err := s.putEndpoint(map[string]*int32{"Blue": new(int32(100)), "shadow": new(int32(0))}, map[string]*int32{"Shadow": new(int32(30))})
 	s.must(err)
 	if *got.Properties.Traffic["blue"] != 100 || len(got.Properties.Traffic) != 1 || *got.Properties.MirrorTraffic["shadow"] != 30 {
 		t.Errorf("the traffic is %v and %v", got.Properties.Traffic, got.Properties.MirrorTraffic)
@@ -108,8 +108,8 @@ func TestTraps(t *testing.T) {
 	s.must(err)
 	put := func() *runtime.Poller[ml.OnlineEndpointsClientCreateOrUpdateResponse] {
 		t.Helper()
-		p, err := s.NewOnlineEndpointsClient().BeginCreateOrUpdate(t.Context(), group, workspace, "fraud", ml.OnlineEndpoint{Location: to("eastus"),
-			Properties: &ml.OnlineEndpointProperties{AuthMode: to(ml.EndpointAuthModeKey), Traffic: map[string]*int32{"green": to(int32(100))}}}, nil)
+		p, err := s.NewOnlineEndpointsClient().BeginCreateOrUpdate(t.Context(), group, workspace, "fraud", ml.OnlineEndpoint{Location: new("eastus"),
+			Properties: &ml.OnlineEndpointProperties{AuthMode: new(ml.EndpointAuthModeKey), Traffic: map[string]*int32{"green": new(int32(100))}}}, nil)
 		s.must(err)
 		return p
 	}
@@ -133,7 +133,7 @@ func TestTraps(t *testing.T) {
 	expect("soon", "Updating", false)
 	s.minutes(0.3)
 	expect("in the end", "Succeeded", true)
-	_, err = s.putEndpoint(map[string]*int32{"blue": to(int32(100))}, nil)
+	_, err = s.putEndpoint(map[string]*int32{"blue": new(int32(100))}, nil)
 	s.must(err)
 	s.faults(`{"call":"azure_ml.onlineEndpoints.createOrUpdate","occurrence":1,"action":"fail_transition","mode":"ignored"}`)
 	put()
@@ -172,15 +172,15 @@ func TestFailures(t *testing.T) {
 	s.fails(err, http.StatusOK, "ResourceNotReady", "out of memory")
 	_, err = s.putDeployment("green", in)
 	s.fails(err, http.StatusBadRequest, "BadRequest", "Delete and re-create")
-	_, err = s.putEndpoint(map[string]*int32{"green": to(int32(100))}, nil)
+	_, err = s.putEndpoint(map[string]*int32{"green": new(int32(100))}, nil)
 	s.fails(err, http.StatusBadRequest, "BadRequest", "Failed provisioning state")
-	logs, err := s.NewOnlineDeploymentsClient().GetLogs(t.Context(), group, workspace, "fraud", "green", ml.DeploymentLogsRequest{ContainerType: to(ml.ContainerTypeInferenceServer), Tail: to(int32(1))}, nil)
+	logs, err := s.NewOnlineDeploymentsClient().GetLogs(t.Context(), group, workspace, "fraud", "green", ml.DeploymentLogsRequest{ContainerType: new(ml.ContainerTypeInferenceServer), Tail: new(int32(1))}, nil)
 	s.must(err)
 	if !strings.Contains(*logs.Content, "ERROR out of memory") || strings.Count(*logs.Content, "\n") != 1 {
 		t.Errorf("the log is %q", *logs.Content)
 	}
 	// An update that fails leaves what serves, and can be made again.
-	settings.EnvironmentVariables = map[string]*string{"A": to("1")}
+	settings.EnvironmentVariables = map[string]*string{"A": new("1")}
 	s.faults(`{"call":"azure_ml.onlineDeployments.createOrUpdate","occurrence":1,"action":"fail_transition"}`)
 	_, err = s.putDeployment("blue", in)
 	s.fails(err, http.StatusOK, "ResourceNotReady", "")
@@ -191,7 +191,7 @@ func TestFailures(t *testing.T) {
 	_, err = s.putDeployment("blue", in)
 	s.must(err)
 	// There is nothing where the model should be.
-	got, err := s.NewModelVersionsClient().CreateOrUpdate(t.Context(), group, workspace, "empty", "1", ml.ModelVersion{Properties: &ml.ModelVersionProperties{ModelURI: to("azureml://datastores/workspaceblobstore/paths/models/2c26")}}, nil)
+	got, err := s.NewModelVersionsClient().CreateOrUpdate(t.Context(), group, workspace, "empty", "1", ml.ModelVersion{Properties: &ml.ModelVersionProperties{ModelURI: new("azureml://datastores/workspaceblobstore/paths/models/2c26")}}, nil)
 	s.must(err)
 	in, _ = s.deployment(*got.ID, s.environment())
 	_, err = s.putDeployment("nothing", in)
@@ -234,7 +234,7 @@ func TestPages(t *testing.T) {
 	}
 	var names []string
 	pages := 0
-	for p := s.NewOnlineEndpointsClient().NewListPager(group, workspace, &ml.OnlineEndpointsClientListOptions{Count: to(int32(2))}); p.More(); pages++ {
+	for p := s.NewOnlineEndpointsClient().NewListPager(group, workspace, &ml.OnlineEndpointsClientListOptions{Count: new(int32(2))}); p.More(); pages++ {
 		page, err := p.NextPage(t.Context())
 		s.must(err)
 		for _, e := range page.Value {

@@ -146,7 +146,7 @@ func (s *Service) SetInstances(ctx context.Context, id string, n int) error {
 		if n < 1 || n > mostInstances {
 			return badRequest("%d instances are not between 1 and %d.", n, mostInstances)
 		}
-		d.ARM.SKU.Capacity = to(int32(n)) //nolint:gosec // it has been checked
+		d.ARM.SKU.Capacity = new(int32(n))
 		return r.saveDeployment(d)
 	})
 }

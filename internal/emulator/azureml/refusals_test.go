@@ -21,7 +21,7 @@ func TestProtocol(t *testing.T) {
 	s.refused(400, "InvalidSubscriptionId", "mine", "GET", strings.Replace(home, sub, "mine", 1), "")
 	s.refused(404, "InvalidResourceNamespace", "Microsoft.Nothing", "GET", scope+"/providers/Microsoft.Nothing/things/x", "")
 	s.refused(404, "InvalidResourceType", "jobs", "GET", "jobs/x", "")
-	s.refused(400, "BadRequest", "colour", "GET", "onlineEndpoints?colour=red", "")
+	s.refused(400, "BadRequest", "flavor", "GET", "onlineEndpoints?flavor=red", "")
 	a = s.call("GET", "onlineEndpoints/none", "")
 	s.wants(a, "error.code", `"ResourceNotFound"`)
 	if a.header.Get("X-Ms-Request-Id") == "" || a.at("error.additionalInfo.0.info.value.request") != a.header.Get("X-Ms-Request-Id") {
@@ -53,7 +53,7 @@ func TestEndpointRefusals(t *testing.T) {
 		{"BadRequest", "its workspace", "onlineEndpoints/new", strings.Replace(endpointWith(""), "eastus", "westeurope", 1)},
 		{"BadRequest", "authMode", "onlineEndpoints/new", `{"location":"East US","properties":{}}`},
 		{"BadRequest", "'key'", "onlineEndpoints/new", strings.Replace(endpointWith(""), `"Key"`, `"key"`, 1)},
-		{"ValidationError", "Could not find member 'colour' on object of type 'OnlineEndpoint'. Path 'properties.colour'", "onlineEndpoints/new", endpointWith(`,"colour":"red"`)},
+		{"ValidationError", "Could not find member 'flavor' on object of type 'OnlineEndpoint'. Path 'properties.flavor'", "onlineEndpoints/new", endpointWith(`,"flavor":"red"`)},
 		{"InvalidRequestContent", "not JSON", "onlineEndpoints/new", `{`},
 		{"InvalidRequestContent", "deserialized", "onlineEndpoints/new", endpointWith(`,"traffic":{"blue":"100"}`)},
 		{"InferencingClientCreateEndpointFailed", "do not exist", "onlineEndpoints/new", endpointWith(`,"traffic":{"blue":100}`)},

@@ -78,14 +78,13 @@ func (s *Service) find(h *http.Request) *request {
 		return r
 	}
 	r.target = t
-	pattern := h.Method + " " + t.namespace
+	parts := []string{t.namespace}
 	for i, kind := range t.types {
-		pattern += "/" + kind
-		if i < len(t.names) {
-			pattern += "/*"
+		if parts = append(parts, kind); i < len(t.names) {
+			parts = append(parts, "*")
 		}
 	}
-	if r.route = routes[h.Method+strings.ToLower(strings.TrimPrefix(pattern, h.Method))]; r.route == nil {
+	if r.route = routes[h.Method+" "+strings.ToLower(strings.Join(parts, "/"))]; r.route == nil {
 		return r
 	}
 	// The API's own spelling of its types.

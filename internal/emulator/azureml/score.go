@@ -47,10 +47,10 @@ type routing struct {
 	health []string
 }
 
-func (p routing) matches(patterns []string, path string) bool {
+func (p routing) matches(patterns []string, asked string) bool {
 	return slices.ContainsFunc(patterns, func(pattern string) bool {
 		prefix, any := strings.CutSuffix(pattern, "*")
-		return path == pattern || (any && strings.HasPrefix(path, prefix))
+		return asked == pattern || (any && strings.HasPrefix(asked, prefix))
 	})
 }
 
@@ -83,12 +83,12 @@ func (r *request) scoringRoute(d *deployment) (routing, error) {
 
 func ownRoute(environment *asset) routing {
 	config, _ := environment.Properties["inferenceConfig"].(map[string]any)
-	path := func(name string) string {
+	pathOf := func(name string) string {
 		route, _ := config[name].(map[string]any)
 		p, _ := route["path"].(string)
 		return p
 	}
-	out := routing{shown: path("scoringRoute"), scores: []string{path("scoringRoute")}, health: []string{path("livenessRoute"), path("readinessRoute")}}
+	out := routing{shown: pathOf("scoringRoute"), scores: []string{pathOf("scoringRoute")}, health: []string{pathOf("livenessRoute"), pathOf("readinessRoute")}}
 	switch {
 	case out.shown == "":
 		out.shown, out.scores = "/score", []string{"/score"}
@@ -100,12 +100,12 @@ func ownRoute(environment *asset) routing {
 
 // answer is what of a request to an endpoint is found out in a transaction.
 type answer struct {
-	deployment, mirror, key string
-	model, version, digest  string
-	place                   place
-	stored                  bool
-	status                  int // of the container
-	reason                  string
+	deployment, key        string
+	model, version, digest string
+	place                  place
+	stored                 bool
+	status                 int // of the container
+	reason                 string
 }
 
 // score answers a prediction.
@@ -251,7 +251,7 @@ func (r *request) choose(e *endpoint, to scoring) (a answer, err error) {
 
 // pick turns a counter into shares, evenly and without runs.
 func pick(weights map[string]*int32, turn int) string {
-	at := int32(turn * 61 % 100) //nolint:gosec // below 100
+	at := int32(turn * 61 % 100)
 	for _, name := range sortedKeys(weights) {
 		if at < *weights[name] {
 			return name
@@ -328,7 +328,7 @@ func (s *Service) evaluate(p place, body []byte) (any, bool) {
 	if err != nil {
 		return nil, false
 	}
-	defer blob.Close() //nolint:errcheck // only read
+	defer blob.Close()
 	return s.o.Evaluate(names[i], blob, body)
 }
 

@@ -38,10 +38,10 @@ func TestScore(t *testing.T) {
 		}
 	}
 	in, _ := s.deployment(s.model("2"), s.environment())
-	in.Tags = map[string]*string{"tfml-logical": to("main")}
+	in.Tags = map[string]*string{"tfml-logical": new("main")}
 	_, err := s.putDeployment("green", in)
 	s.must(err)
-	_, err = s.putEndpoint(map[string]*int32{"blue": to(int32(80)), "green": to(int32(20))}, nil)
+	_, err = s.putEndpoint(map[string]*int32{"blue": new(int32(80)), "green": new(int32(20))}, nil)
 	s.must(err)
 	versions := map[any]int{}
 	for range 50 {
@@ -69,7 +69,7 @@ func TestScore(t *testing.T) {
 	if a = s.score("{}", map[string]string{"azureml-model-deployment": "none"}); a.status != http.StatusNotFound {
 		t.Errorf("a deployment that is not there answers %d", a.status)
 	}
-	p, err := s.NewOnlineEndpointsClient().BeginRegenerateKeys(t.Context(), group, workspace, "fraud", ml.RegenerateEndpointKeysRequest{KeyType: to(ml.KeyTypePrimary)}, nil)
+	p, err := s.NewOnlineEndpointsClient().BeginRegenerateKeys(t.Context(), group, workspace, "fraud", ml.RegenerateEndpointKeysRequest{KeyType: new(ml.KeyTypePrimary)}, nil)
 	_, err = done(s, p, err)
 	s.must(err)
 	if a = s.send("POST", uri, "{}", "Bearer "+key, nil); a.status != http.StatusUnauthorized {
@@ -80,8 +80,8 @@ func TestScore(t *testing.T) {
 
 func (s *subscription) authenticateBy(mode ml.EndpointAuthMode) {
 	s.t.Helper()
-	p, err := s.NewOnlineEndpointsClient().BeginCreateOrUpdate(s.t.Context(), group, workspace, "fraud", ml.OnlineEndpoint{Location: to("eastus"),
-		Properties: &ml.OnlineEndpointProperties{AuthMode: &mode, Traffic: map[string]*int32{"blue": to(int32(100))}}}, nil)
+	p, err := s.NewOnlineEndpointsClient().BeginCreateOrUpdate(s.t.Context(), group, workspace, "fraud", ml.OnlineEndpoint{Location: new("eastus"),
+		Properties: &ml.OnlineEndpointProperties{AuthMode: &mode, Traffic: map[string]*int32{"blue": new(int32(100))}}}, nil)
 	_, err = done(s, p, err)
 	s.must(err)
 }
@@ -193,7 +193,7 @@ func TestServers(t *testing.T) {
 	_, err := s.putEndpoint(nil, nil)
 	s.must(err)
 	got, err := s.NewModelVersionsClient().CreateOrUpdate(t.Context(), group, workspace, "repository", "1", ml.ModelVersion{Properties: &ml.ModelVersionProperties{
-		ModelType: to("triton_model"), ModelURI: to("azureml://datastores/workspaceblobstore/paths/models/" + digest)}}, nil)
+		ModelType: new("triton_model"), ModelURI: new("azureml://datastores/workspaceblobstore/paths/models/" + digest)}}, nil)
 	s.must(err)
 	in, p := s.deployment(*got.ID, "")
 	p.EnvironmentID = nil

@@ -76,12 +76,12 @@ func sizeOf(name string) (size, bool) {
 	return s, is
 }
 
-func listSizes(r *request) (*reply, error) {
+func listSizes(*request) (*reply, error) {
 	values := []any{}
 	for _, name := range slices.Sorted(maps.Keys(sizes)) {
 		s := sizes[name]
-		values = append(values, ml.VirtualMachineSize{Name: to(s.name), Family: to(s.family), VCPUs: to(int32(s.cores)), MemoryGB: to(s.memory), Gpus: to(int32(s.gpus)), //nolint:gosec // small numbers
-			SupportedComputeTypes: []*string{to("ComputeInstance"), to("AmlCompute")}, PremiumIO: to(true), LowPriorityCapable: to(true)})
+		values = append(values, ml.VirtualMachineSize{Name: new(s.name), Family: new(s.family), VCPUs: new(int32(s.cores)), MemoryGB: new(s.memory), Gpus: new(int32(s.gpus)),
+			SupportedComputeTypes: []*string{new("ComputeInstance"), new("AmlCompute")}, PremiumIO: new(true), LowPriorityCapable: new(true)})
 	}
 	return ok(map[string]any{"value": values}), nil
 }
@@ -123,6 +123,6 @@ func listSKUs(r *request) (*reply, error) {
 		return nil, err
 	}
 	scale := ml.SKUScaleTypeAutomatic
-	return ok(map[string]any{"value": []any{ml.SKUResource{ResourceType: to(d.at().kind()), SKU: &ml.SKUSetting{Name: to("Default")},
-		Capacity: &ml.SKUCapacity{Minimum: to(int32(1)), Maximum: to(int32(mostInstances)), Default: to(int32(1)), ScaleType: &scale}}}}), nil
+	return ok(map[string]any{"value": []any{ml.SKUResource{ResourceType: new(d.at().kind()), SKU: &ml.SKUSetting{Name: new("Default")},
+		Capacity: &ml.SKUCapacity{Minimum: new(int32(1)), Maximum: new(int32(mostInstances)), Default: new(int32(1)), ScaleType: &scale}}}}), nil
 }

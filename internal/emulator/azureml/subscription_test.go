@@ -113,8 +113,6 @@ func (s *subscription) minutes(n float64) {
 	s.clock.Advance(time.Duration(n * float64(time.Minute) / 300))
 }
 
-func to[T any](v T) *T { return &v }
-
 // done lets an operation come to its end: five minutes are enough for all of them.
 func done[T any](s *subscription, p *runtime.Poller[T], err error) (T, error) {
 	s.t.Helper()
@@ -190,7 +188,7 @@ func (s *subscription) send(method, url, body, authorization string, header map[
 	}
 	resp, err := http.DefaultClient.Do(req)
 	s.must(err)
-	defer resp.Body.Close() //nolint:errcheck // only read
+	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
 	s.must(err)
 	a := &answer{status: resp.StatusCode, header: resp.Header, text: string(data)}
@@ -250,16 +248,16 @@ func (s *subscription) faults(faults ...string) {
 func (s *subscription) model(version string) string {
 	s.t.Helper()
 	got, err := s.NewModelVersionsClient().CreateOrUpdate(s.t.Context(), group, workspace, "fraud", version, ml.ModelVersion{Properties: &ml.ModelVersionProperties{
-		ModelType: to("custom_model"), ModelURI: to("azureml://datastores/workspaceblobstore/paths/models/" + digest)}}, nil)
+		ModelType: new("custom_model"), ModelURI: new("azureml://datastores/workspaceblobstore/paths/models/" + digest)}}, nil)
 	s.must(err)
 	return *got.ID
 }
 
 func (s *subscription) environment() string {
 	s.t.Helper()
-	route := func(path string) *ml.Route { return &ml.Route{Path: to(path), Port: to(int32(8080))} }
+	route := func(path string) *ml.Route { return &ml.Route{Path: new(path), Port: new(int32(8080))} }
 	got, err := s.NewEnvironmentVersionsClient().CreateOrUpdate(s.t.Context(), group, workspace, "server", "1", ml.EnvironmentVersion{Properties: &ml.EnvironmentVersionProperties{
-		Image:           to("registry.example/server:1"),
+		Image:           new("registry.example/server:1"),
 		InferenceConfig: &ml.InferenceContainerProperties{LivenessRoute: route("/live"), ReadinessRoute: route("/ready"), ScoringRoute: route("/predict")}}}, nil)
 	s.must(err)
 	return *got.ID
@@ -268,16 +266,16 @@ func (s *subscription) environment() string {
 // putEndpoint changes the endpoint fraud, or makes it.
 func (s *subscription) putEndpoint(traffic, mirror map[string]*int32) (ml.OnlineEndpoint, error) {
 	s.t.Helper()
-	p, err := s.NewOnlineEndpointsClient().BeginCreateOrUpdate(s.t.Context(), group, workspace, "fraud", ml.OnlineEndpoint{Location: to("eastus"),
-		Properties: &ml.OnlineEndpointProperties{AuthMode: to(ml.EndpointAuthModeKey), Traffic: traffic, MirrorTraffic: mirror}}, nil)
+	p, err := s.NewOnlineEndpointsClient().BeginCreateOrUpdate(s.t.Context(), group, workspace, "fraud", ml.OnlineEndpoint{Location: new("eastus"),
+		Properties: &ml.OnlineEndpointProperties{AuthMode: new(ml.EndpointAuthModeKey), Traffic: traffic, MirrorTraffic: mirror}}, nil)
 	got, err := done(s, p, err)
 	return got.OnlineEndpoint, err
 }
 
 // deployment is what putDeployment sends.
 func (s *subscription) deployment(model, environment string) (ml.OnlineDeployment, *ml.ManagedOnlineDeployment) {
-	p := &ml.ManagedOnlineDeployment{EndpointComputeType: to(ml.EndpointComputeTypeManaged), Model: &model, EnvironmentID: &environment, InstanceType: to("Standard_DS3_v2")}
-	return ml.OnlineDeployment{Location: to("eastus"), SKU: &ml.SKU{Name: to("Default"), Capacity: to(int32(1))}, Properties: p}, p
+	p := &ml.ManagedOnlineDeployment{EndpointComputeType: new(ml.EndpointComputeTypeManaged), Model: &model, EnvironmentID: &environment, InstanceType: new("Standard_DS3_v2")}
+	return ml.OnlineDeployment{Location: new("eastus"), SKU: &ml.SKU{Name: new("Default"), Capacity: new(int32(1))}, Properties: p}, p
 }
 
 func (s *subscription) putDeployment(name string, in ml.OnlineDeployment) (ml.OnlineDeployment, error) {
@@ -295,7 +293,7 @@ func (s *subscription) serve() {
 	in, _ := s.deployment(s.model("1"), s.environment())
 	_, err = s.putDeployment("blue", in)
 	s.must(err)
-	_, err = s.putEndpoint(map[string]*int32{"blue": to(int32(100))}, nil)
+	_, err = s.putEndpoint(map[string]*int32{"blue": new(int32(100))}, nil)
 	s.must(err)
 }
 

@@ -78,7 +78,7 @@ func (r *request) workspaceOf(at target) (*workspace, error) {
 	case w.Deleted:
 		return nil, notFound(at)
 	case !found:
-		w = &workspace{ID: at.id(), ARM: &ml.Workspace{Location: to(defaultLocation), Properties: &ml.WorkspaceProperties{}}}
+		w = &workspace{ID: at.id(), ARM: &ml.Workspace{Location: new(defaultLocation), Properties: &ml.WorkspaceProperties{}}}
 		w.Created = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
 		w.Changed = w.Created
 	}
@@ -98,7 +98,7 @@ func (w *workspace) view() (map[string]any, error) {
 	at, _ := parseID(w.ID)
 	p := *arm.Properties
 	arm.Properties = &p
-	arm.ID, arm.Name, arm.Type = to(w.ID), to(at.name()), to(at.kind())
+	arm.ID, arm.Name, arm.Type = new(w.ID), new(at.name()), new(at.kind())
 	if arm.Identity == nil {
 		arm.Identity = identityOf(nil, w.ID)
 	}
@@ -109,25 +109,25 @@ func (w *workspace) view() (map[string]any, error) {
 		&p.ApplicationInsights: group + "Microsoft.Insights/components/" + account, &p.ContainerRegistry: group + "Microsoft.ContainerRegistry/registries/" + account,
 	} {
 		if *field == nil {
-			*field = to(id)
+			*field = new(id)
 		}
 	}
 	if p.Encryption == nil {
-		p.Encryption = &ml.EncryptionProperty{Status: to(ml.EncryptionStatusDisabled)}
+		p.Encryption = &ml.EncryptionProperty{Status: new(ml.EncryptionStatusDisabled)}
 	}
 	if p.ManagedNetwork == nil {
-		p.ManagedNetwork = &ml.ManagedNetworkSettings{IsolationMode: to(ml.IsolationModeDisabled)}
+		p.ManagedNetwork = &ml.ManagedNetworkSettings{IsolationMode: new(ml.IsolationModeDisabled)}
 	}
 	if p.PublicNetworkAccess == nil {
-		p.PublicNetworkAccess = to(ml.PublicNetworkAccessEnabled)
+		p.PublicNetworkAccess = new(ml.PublicNetworkAccessEnabled)
 	}
 	for _, flag := range []**bool{&p.HbiWorkspace, &p.V1LegacyMode} {
 		if *flag == nil {
-			*flag = to(false)
+			*flag = new(false)
 		}
 	}
-	p.FriendlyName, p.WorkspaceID, p.TenantID = to(at.name()), to(guid(strings.ToLower(w.ID))), to(tenant)
-	p.ProvisioningState = to(ml.ProvisioningStateSucceeded)
+	p.FriendlyName, p.WorkspaceID, p.TenantID = new(at.name()), new(guid(strings.ToLower(w.ID))), new(tenant)
+	p.ProvisioningState = new(ml.ProvisioningStateSucceeded)
 	return shown(arm, w.Created, w.Changed)
 }
 
@@ -171,11 +171,11 @@ func putWorkspace(r *request) (*reply, error) {
 		return nil, err
 	}
 	in.ID, in.Name, in.Type, in.SystemData = nil, nil, nil, nil
-	in.Location = to(plainLocation(*in.Location))
+	in.Location = new(plainLocation(*in.Location))
 	in.Identity = identityOf(in.Identity, r.id())
 	w := &workspace{ID: r.id(), Created: r.now(), Changed: r.now(), ARM: in}
 	if n := in.Properties.ManagedNetwork; n != nil && n.Status == nil && w.isolated() {
-		n.Status = &ml.ManagedNetworkProvisionStatus{Status: to(ml.ManagedNetworkStatusInactive)}
+		n.Status = &ml.ManagedNetworkProvisionStatus{Status: new(ml.ManagedNetworkStatusInactive)}
 	}
 	if err := r.tx.Put(kindWorkspace, r.key(), w); err != nil {
 		return nil, err
@@ -199,8 +199,8 @@ func getRegistry(r *request) (*reply, error) {
 		return nil, err
 	}
 	at, _ := parseID(w.ID)
-	out, err := shown(ml.Registry{ID: to(w.ID), Name: to(at.name()), Type: to(at.kind()), Location: w.ARM.Location, Identity: identityOf(nil, w.ID),
-		Properties: &ml.RegistryProperties{PublicNetworkAccess: to("Enabled"), RegionDetails: []*ml.RegistryRegionArmDetails{{Location: w.ARM.Location}}}}, w.Created, w.Changed)
+	out, err := shown(ml.Registry{ID: new(w.ID), Name: new(at.name()), Type: new(at.kind()), Location: w.ARM.Location, Identity: identityOf(nil, w.ID),
+		Properties: &ml.RegistryProperties{PublicNetworkAccess: new("Enabled"), RegionDetails: []*ml.RegistryRegionArmDetails{{Location: w.ARM.Location}}}}, w.Created, w.Changed)
 	return ok(out), err
 }
 
@@ -312,7 +312,7 @@ func putCompute(r *request) (*reply, error) {
 	if in.Properties == nil || value(in.Properties.GetCompute().ComputeType) == "" {
 		return nil, badRequest("The required property 'computeType' is missing.")
 	}
-	in.Properties.GetCompute().ProvisioningState = to(ml.ProvisioningStateSucceeded)
+	in.Properties.GetCompute().ProvisioningState = new(ml.ProvisioningStateSucceeded)
 	c, fresh, err := r.keep(kindCompute, in)
 	if err != nil {
 		return nil, err
