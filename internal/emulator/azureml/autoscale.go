@@ -220,7 +220,7 @@ func scaledOut(r *request, o *operation) error {
 	if !d.Ever {
 		return nil
 	}
-	profile := s.Properties.Profiles[0]
+	profile := usual(s.Properties.Profiles)
 	least, _ := strconv.Atoi(value(profile.Capacity.Minimum)) // it has been checked
 	most, _ := strconv.Atoi(value(profile.Capacity.Maximum))
 	n := min(max(d.capacity(), least), most)
@@ -229,6 +229,15 @@ func scaledOut(r *request, o *operation) error {
 	}
 	d.ARM.SKU.Capacity = new(int32(n))
 	return r.saveDeployment(d)
+}
+
+// usual is the profile that is in force at most times: one that does not come and go.
+// When others come into force is not emulated.
+func usual(all []*armmonitor.AutoscaleProfile) *armmonitor.AutoscaleProfile {
+	if i := slices.IndexFunc(all, func(p *armmonitor.AutoscaleProfile) bool { return p.Recurrence == nil && p.FixedDate == nil }); i >= 0 {
+		return all[i]
+	}
+	return all[0]
 }
 
 func getAutoscale(r *request) (*reply, error) {

@@ -275,8 +275,8 @@ func (r *request) claim(in *ml.OnlineEndpoint) error {
 	if err != nil {
 		return err
 	}
-	if len(taken) >= mostEndpoints {
-		return nested("OutOfQuota", "The limit of %d endpoints in region %s has been reached.", mostEndpoints, location)
+	if most := cmp.Or(r.o.Quotas()["azure_ml.endpoints"], mostEndpoints); len(taken) >= most {
+		return nested("OutOfQuota", "The limit of %d endpoints in region %s has been reached.", most, location)
 	}
 	return r.tx.Put(kindHost, key, r.key())
 }

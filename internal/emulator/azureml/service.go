@@ -42,7 +42,8 @@ type Options struct {
 	// Evaluate computes a model's outputs; ok is false when it cannot.
 	Evaluate func(name string, artifact io.Reader, body []byte) (outputs any, ok bool)
 	// Quotas are the limits of a subscription in each region: cores by family of
-	// virtual machines, "standardDSv2Family". nil is no limit.
+	// virtual machines, "standardDSv2Family", and "azure_ml.endpoints" if there may be
+	// another number of them than 100. nil is no limit of cores.
 	Quotas func() map[string]int
 }
 
@@ -96,7 +97,9 @@ const maxRequest = 32 << 20
 
 // Serve answers a request. A fault is one that the platform itself acts out.
 func (s *Service) Serve(w http.ResponseWriter, h *http.Request, f *fault.Fault) {
-	w.Header().Set("X-Ms-Client-Request-Id", h.Header.Get("X-Ms-Client-Request-Id"))
+	if id := h.Header.Get("X-Ms-Client-Request-Id"); id != "" {
+		w.Header().Set("X-Ms-Client-Request-Id", id)
+	}
 	if err := s.serve(w, h, f); err != nil {
 		fail(w, err)
 	}
