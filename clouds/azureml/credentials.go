@@ -24,7 +24,7 @@ func (d *azureML) Credentials(ctx context.Context, key driver.Key) (*driver.Cred
 	if err != nil {
 		return nil, err
 	}
-	c := &driver.Credentials{URL: deref(e.Properties.ScoringURI), Mode: authMode(deref(e.Properties.AuthMode))}
+	c := &driver.Credentials{URL: d.shown(deref(e.Properties.ScoringURI)), Mode: authMode(deref(e.Properties.AuthMode))}
 	if c.Mode == authKey {
 		c.Keys, err = w.keys(ctx, key.Name)
 		return c, err

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -124,6 +125,18 @@ func (c *callee) url(id string) (string, error) {
 		u = u.JoinPath(path)
 	}
 	return u.String(), nil
+}
+
+// rehearsed is the address of an endpoint in a rehearsal, which has another port in each.
+var rehearsed = regexp.MustCompile(`^http://[^/]+/inference/([^/]+)/([^/]+)(/.*)?$`)
+
+// shown is where an endpoint is said to answer: in a rehearsal, where it would for real,
+// so that it is the same in the next one.
+func (d *azureML) shown(address string) string {
+	if !d.cfg.Account.Isolated {
+		return address
+	}
+	return rehearsed.ReplaceAllString(address, "https://$2.$1.inference.ml.azure.com$3")
 }
 
 // loopback reports whether an address is of this machine.

@@ -285,7 +285,7 @@ func busiestOf(all []driver.DeploymentState) *driver.Settings {
 // fill translates what the endpoint itself shows.
 func (w *workspace) fill(s *driver.EndpointState, e *endpoint, busiest *driver.Settings) {
 	name := s.Key.Name
-	s.NativeID, s.URL, s.Labels, s.InvokePolicy = w.endpointID(name), deref(e.Properties.ScoringURI), users(e.Tags), w.invokePolicy(name)
+	s.NativeID, s.URL, s.Labels, s.InvokePolicy = w.endpointID(name), w.d.shown(deref(e.Properties.ScoringURI)), users(e.Tags), w.invokePolicy(name)
 	s.Marks = driver.Marks{Owned: owned(e, name), Incomplete: tag(e.Tags, tagIncomplete) == yes, Untested: tag(e.Tags, tagUntested) == yes}
 	s.Phase, s.Repair, s.Reason = driver.Ready, "", ""
 	if e.SystemData != nil && e.SystemData.CreatedAt != nil {

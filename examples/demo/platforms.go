@@ -27,6 +27,7 @@ type platform struct {
 var platforms = []platform{
 	{"sagemaker", "SageMaker", "no endpoint, configuration, model or version", sagemakerPredict, sagemakerLeftovers},
 	{"vertex_ai", "Vertex AI", "no endpoint, deployment, model or version", vertexAIPredict, vertexAILeftovers},
+	{"azure_ml", "Azure ML", "no endpoint, deployment, model or version", azurePredict, azureLeftovers},
 	{"kubernetes", "Kubernetes", "no Deployment, Service, route or record", kubernetesPredict, kubernetesLeftovers},
 }
 

@@ -17,6 +17,7 @@ terraform {
 provider "ml" {
   sagemaker = { region = "eu-west-1" }
   vertex_ai = { project = "my-project", region = "europe-west4" }
+  azure_ml  = {} # the subscription, resource_group and workspace, when it is for real
   kubernetes = {
     namespace = "default"
     gateway   = { name = "shared", namespace = "infra", hostname = "models.example.com" }
@@ -26,7 +27,7 @@ provider "ml" {
 
 variable "platforms" {
   type    = set(string)
-  default = ["sagemaker", "vertex_ai", "kubernetes"]
+  default = ["sagemaker", "vertex_ai", "azure_ml", "kubernetes"]
 }
 
 variable "model_file" {

@@ -27,7 +27,7 @@ func onAzure(config string) string {
 
 const (
 	azureID    = "azure_ml/" + acctest.AzureLocation + "/fraud"
-	azureURL   = `^http://127\.0\.0\.1:[0-9]+/inference/eastus/fraud/`
+	azureURL   = `^https://fraud\.eastus\.inference\.ml\.azure\.com/$`
 	azureCPU   = large + "\n scaling = {\n min = 1\n max = 4\n metrics = [{ type = \"requests_per_replica\", target = 200 }, { type = \"cpu\", target = 60 }]\n }"
 	azureStage = `^https://[a-z0-9]+\.blob\.core\.windows\.net/[^/]+/ml-artifacts/[0-9a-f]{64}/`
 )

@@ -10,10 +10,12 @@ import (
 	"testing"
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
+	"github.com/mlplane/terraform-provider-ml/clouds/azureml"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
+	"github.com/mlplane/terraform-provider-ml/internal/azure"
 )
 
 var update = flag.Bool("update", false, "write the table into the documents instead of comparing")
@@ -32,6 +34,9 @@ func TestCapabilityTable(t *testing.T) {
 	for platform, open := range map[driver.Platform]func() (driver.Driver, error){
 		driver.SageMaker: func() (driver.Driver, error) { return sagemaker.Open(sagemaker.Config{Region: "eu-west-1"}) },
 		driver.VertexAI:  func() (driver.Driver, error) { return vertexai.Open(vertexai.Config{Isolated: true}) },
+		driver.AzureML: func() (driver.Driver, error) {
+			return azureml.Open(azureml.Config{Account: azure.Config{Isolated: true, EndpointURL: "https://127.0.0.1"}})
+		},
 		driver.Kubernetes: func() (driver.Driver, error) {
 			return kubernetes.Open(kubernetes.Config{Isolated: true, Host: "https://127.0.0.1"})
 		},
