@@ -215,6 +215,9 @@ func TestWorkspaces(t *testing.T) {
 	a = s.ok("GET", "", "")
 	s.wants(a, "properties.encryption.keyVaultProperties.keyIdentifier", `"https://v/keys/k/1"`)
 	s.wants(a, "location", `"westeurope"`)
+	for _, at := range []string{scope, "/subscriptions/" + sub} {
+		s.wants(s.ok("GET", at+"/providers/Microsoft.MachineLearningServices/workspaces", ""), "value.0.name", `"`+workspace+`"`)
+	}
 	s.ok("PUT", "computes/aks", `{"location":"westeurope","properties":{"computeType":"Kubernetes","properties":{"namespace":"ml"}}}`)
 	s.ok("PUT", "computes/batch", `{"location":"westeurope","properties":{"computeType":"AmlCompute"}}`)
 	west := func(more string) string { return strings.Replace(endpointWith(more), "eastus", "westeurope", 1) }

@@ -68,7 +68,7 @@ func (r *request) checkDeployment(ws *workspace, e *endpoint, in *ml.OnlineDeplo
 	if err := checkTags(in.Tags); err != nil {
 		return err
 	}
-	for _, check := range []func(*workspace, settings) error{r.checkServed, r.checkMachine, r.checkServing, checkCollector} {
+	for _, check := range []func(*workspace, settings) error{r.checkServed, r.checkMachine, r.checkServing, r.checkCollector} {
 		if err := check(ws, s); err != nil {
 			return err
 		}
@@ -199,7 +199,7 @@ func period(name string, text *string, least time.Duration) (time.Duration, erro
 	return d, nil
 }
 
-func checkCollector(_ *workspace, s settings) error {
+func (r *request) checkCollector(_ *workspace, s settings) error {
 	c := s.collector
 	if c == nil {
 		return nil
@@ -216,6 +216,9 @@ func checkCollector(_ *workspace, s settings) error {
 		}
 		if one.DataCollectionMode != nil && !slices.Contains(ml.PossibleDataCollectionModeValues(), *one.DataCollectionMode) {
 			return badRequest("The value '%s' is not valid for 'dataCollectionMode'.", *one.DataCollectionMode)
+		}
+		if _, err := r.referenced("data", value(one.DataID)); err != nil {
+			return err
 		}
 	}
 	return nil

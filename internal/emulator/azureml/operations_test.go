@@ -190,6 +190,12 @@ func TestFailures(t *testing.T) {
 	s.wants(s.score("{}", nil), "deployment", `"blue"`)
 	_, err = s.putDeployment("blue", in)
 	s.must(err)
+	// What is followed by Location fails with a status of its own.
+	s.faults(`{"call":"azure_ml.onlineDeployments.update","occurrence":1,"action":"fail_transition","mode":"quota"}`)
+	patch, err := s.NewOnlineDeploymentsClient().BeginUpdate(t.Context(), group, workspace, "fraud", "blue", ml.PartialMinimalTrackedResourceWithSKU{SKU: &ml.PartialSKU{Capacity: new(int32(3))}}, nil)
+	_, err = done(s, patch, err)
+	s.fails(err, http.StatusBadRequest, "OutOfQuota", "quota")
+	s.wants(s.ok("GET", "onlineEndpoints/fraud/deployments/blue", ""), "sku.capacity", "1")
 	// There is nothing where the model should be.
 	got, err := s.NewModelVersionsClient().CreateOrUpdate(t.Context(), group, workspace, "empty", "1", ml.ModelVersion{Properties: &ml.ModelVersionProperties{ModelURI: new("azureml://datastores/workspaceblobstore/paths/models/2c26")}}, nil)
 	s.must(err)

@@ -112,6 +112,7 @@ func TestDeploymentRefusals(t *testing.T) {
 		{"NotSupported", "TargetUtilization", fresh, deploymentBody(model + `,"scaleSettings":{"scaleType":"TargetUtilization","minInstances":1}`)},
 		{"ValidationError", "containerResourceRequirements", fresh, deploymentBody(model + `,"containerResourceRequirements":{}`)},
 		{"BadRequest", "samplingRate", fresh, deploymentBody(model + `,"dataCollector":{"collections":{"request":{"samplingRate":2}}}`)},
+		{"BadArgument", "data/none", fresh, deploymentBody(model + `,"dataCollector":{"collections":{"request":{"dataId":"` + home + `/data/none/versions/1"}}}`)},
 		{"BadRequest", "instanceType", blue, without(deploymentBody(model), "STANDARD_DS3_V2", "STANDARD_DS4_V2")},
 		{"BadRequest", "egressPublicNetworkAccess", blue, deploymentBody(model + `,"egressPublicNetworkAccess":"Disabled"`)},
 	} {

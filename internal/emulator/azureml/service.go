@@ -119,6 +119,7 @@ func (s *Service) serve(w http.ResponseWriter, h *http.Request, f *fault.Fault) 
 		return err
 	}
 	r.body, r.fault = body, f
+	w.Header().Set("X-Ms-Ratelimit-Remaining-Subscription-"+bucketOf(h.Method), "199")
 	var out *reply
 	err = r.do(h.Context(), func() error {
 		out, err = r.route.handle(r)
@@ -128,6 +129,17 @@ func (s *Service) serve(w http.ResponseWriter, h *http.Request, f *fault.Fault) 
 		return err
 	}
 	return out.write(w)
+}
+
+// bucketOf is what Resource Manager counts a call among.
+func bucketOf(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead:
+		return "Reads"
+	case http.MethodDelete:
+		return "Deletes"
+	}
+	return "Writes"
 }
 
 // do runs f in one transaction, after everything that has come to its end before.

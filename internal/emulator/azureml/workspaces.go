@@ -140,10 +140,14 @@ func getWorkspace(r *request) (*reply, error) {
 	return ok(view), err
 }
 
-// listWorkspaces lists those that somebody has made.
+// listWorkspaces lists those that somebody has made, of a resource group or of the
+// whole subscription.
 func listWorkspaces(r *request) (*reply, error) {
-	return r.page(kindWorkspace, r.key()+"/", 0, func(_ string, data []byte) (any, error) {
+	return r.page(kindWorkspace, strings.ToLower(r.scope)+"/", 0, func(key string, data []byte) (any, error) {
 		w := &workspace{}
+		if at, is := parseID(key); !is || at.types[0] != "workspaces" {
+			return nil, nil
+		}
 		if err := json.Unmarshal(data, w); err != nil || w.Deleted {
 			return nil, err
 		}
