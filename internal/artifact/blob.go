@@ -56,8 +56,33 @@ type Blob struct {
 	containers map[string]*container.Client // by Location.Bucket
 }
 
-// Source is the artifact at an address of Blob storage.
-func (b *Blob) Source(l Location) Source { return &objectSource{b, l} }
+// Source is the artifact at an address of Blob storage. Azure's own tools write the
+// address of a directory without a slash: where there is no blob, that is tried too.
+func (b *Blob) Source(l Location) Source { return &blobSource{objectSource: objectSource{b, l}} }
+
+// blobSource is a blob, or a directory that has the address of one.
+type blobSource struct {
+	objectSource
+
+	directory bool // known once the entries are
+}
+
+func (s *blobSource) Single() bool { return !s.directory && s.objectSource.Single() }
+
+func (s *blobSource) Entries(ctx context.Context) ([]Entry, error) {
+	entries, err := s.objectSource.Entries(ctx)
+	if !mlerr.Is(err, mlerr.NotFound) || !s.objectSource.Single() {
+		return entries, err
+	}
+	below := s.objectSource
+	below.at.Key += "/"
+	all, none := below.Entries(ctx)
+	if mlerr.Is(none, mlerr.NotFound) {
+		return nil, err
+	}
+	s.directory = none == nil
+	return all, none
+}
 
 func (b *Blob) container(at Location) (*container.Client, error) {
 	b.mu.Lock()
@@ -107,6 +132,9 @@ func (b *Blob) head(ctx context.Context, at Location) (Entry, error) {
 	if err != nil {
 		return Entry{}, err
 	}
+	if isFolder(got.Metadata) {
+		return Entry{}, mlerr.New(mlerr.NotFound, "%s is a directory", at).At("artifact.uri")
+	}
 	return b.entry(at, at.Key, deref(got.ContentLength), got.ETag)
 }
 
@@ -128,7 +156,7 @@ func (b *Blob) list(ctx context.Context, at Location, give func(key string, e En
 			continue
 		}
 		for _, item := range page.Segment.BlobItems {
-			if item.Name == nil || item.Properties == nil || isFolder(item) {
+			if item.Name == nil || item.Properties == nil || strings.EqualFold(deref(item.Properties.ResourceType), "directory") || isFolder(item.Metadata) {
 				continue
 			}
 			e, err := b.entry(at, *item.Name, deref(item.Properties.ContentLength), item.Properties.ETag)
@@ -141,12 +169,9 @@ func (b *Blob) list(ctx context.Context, at Location, give func(key string, e En
 	return nil
 }
 
-// isFolder: accounts with a hierarchical namespace list directories too.
-func isFolder(item *container.BlobItem) bool {
-	if strings.EqualFold(deref(item.Properties.ResourceType), "directory") {
-		return true
-	}
-	return strings.EqualFold(metadata(item.Metadata, "hdi_isfolder"), "true")
+// isFolder: accounts with a hierarchical namespace have blobs that are directories.
+func isFolder(about map[string]*string) bool {
+	return strings.EqualFold(metadata(about, "hdi_isfolder"), "true")
 }
 
 // metadata is a value by a name whose letters come back in any case.

@@ -49,7 +49,7 @@ var blobCodes = map[bloberror.Code]struct {
 	bloberror.MD5Mismatch:                       {mlerr.Unavailable, "Apply again"},
 	bloberror.CRC64Mismatch:                     {mlerr.Unavailable, "Apply again"},
 	bloberror.AuthorizationSourceIPMismatch:     {mlerr.PermissionDenied, "Allow this machine in the network rules of the storage account"},
-	bloberror.InvalidBlobOrBlock:                {mlerr.Conflict, "Somebody else writes the same blob: apply again"},
+	bloberror.InvalidBlobOrBlock:                {mlerr.Conflict, "Another tool has begun to write the same blob, and what it has sent is kept for a week: choose another staging_uri"},
 	bloberror.InvalidResourceName:               {mlerr.InvalidArgument, ""},
 	bloberror.InvalidURI:                        {mlerr.InvalidArgument, ""},
 	bloberror.AuthorizationProtocolMismatch:     {mlerr.PermissionDenied, ""},

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -19,6 +20,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blockblob"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/mlplane/terraform-provider-ml/internal/artifact"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/azblob"
@@ -195,39 +197,70 @@ func TestDownloads(t *testing.T) {
 	}
 }
 
-// asSDK is Azure's own client on the same container.
-func asSDK(t *testing.T, url, key string) *blockblob.Client {
+// blobServer is an emulated Blob storage with its address.
+func blobServer(t *testing.T) (store *artifact.Blob, dir, url string) {
 	t.Helper()
-	c, err := blockblob.NewClientWithNoCredential(url+"/"+account+"/"+bucket+"/"+key+"?sig=s&se=2999-01-01T00:00:00Z", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-func TestCompressedBlobs(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
+	dir = t.TempDir()
 	h, err := azblob.New(dir)
 	if err == nil {
 		err = azblob.EnsureContainer(dir, account, bucket)
 	}
-	url := serve(t, h, err)
-	client := asSDK(t, url, "a")
-	if _, err := client.UploadBuffer(t.Context(), []byte("not gzip at all"), &blockblob.UploadBufferOptions{HTTPHeaders: &blob.HTTPHeaders{BlobContentEncoding: new("gzip")}}); err != nil {
+	url = serve(t, h, err)
+	if store, err = (artifact.BlobConfig{Credential: token("t"), EndpointURL: url}).Open(); err != nil {
 		t.Fatal(err)
 	}
-	folder := asSDK(t, url, "dir")
-	if _, err := folder.UploadBuffer(t.Context(), nil, &blockblob.UploadBufferOptions{Metadata: map[string]*string{"hdi_isfolder": new("true")}}); err != nil {
-		t.Fatal(err)
+	return store, dir, url
+}
+
+// upload writes a blob with Azure's own client.
+func upload(t *testing.T, address, key, content string, o blockblob.UploadBufferOptions) {
+	t.Helper()
+	c, err := blockblob.NewClientWithNoCredential(address+"/"+account+"/"+bucket+"/"+url.PathEscape(key)+"?sig=s&sp=rw&se=2999-01-01T00:00:00Z", nil)
+	if err == nil {
+		_, err = c.UploadBuffer(t.Context(), []byte(content), &o)
 	}
-	store, err := artifact.BlobConfig{Credential: token("t"), EndpointURL: url}.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A directory of an account with a hierarchical namespace is no file.
-	if got, want := contentsOf(t, store.Source(inBlob(""))), "not gzip at all"; got["a"] != want || len(got) != 1 {
-		t.Errorf("got %q", got)
+}
+
+// A directory is one without a slash too, in the two ways that accounts have them.
+func TestDirectoriesWithoutSlash(t *testing.T) {
+	t.Parallel()
+	store, dir, address := blobServer(t)
+	files := map[string]string{"MLmodel": "m", "data/model.pkl": "p"}
+	for name, text := range files {
+		if err := azblob.Put(dir, account, bucket, "models/forest/"+name, strings.NewReader(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := digest(t, artifact.Local(tree(t, files)))
+	for _, hierarchical := range []bool{false, true} {
+		if hierarchical {
+			upload(t, address, "models/forest", "", blockblob.UploadBufferOptions{Metadata: map[string]*string{"hdi_isfolder": new("true")}})
+		}
+		src := store.Source(inBlob("models/forest"))
+		if got := digest(t, src); got != want || src.Single() {
+			t.Errorf("hierarchical %v: got %s, want %s", hierarchical, got, want)
+		}
+		offered := artifact.From(version, func(ctx context.Context) (*artifact.Staged, error) {
+			return artifact.Unstage(ctx, store, inBlob("models/forest"), want, version)
+		})
+		if diff := cmp.Diff(files, contentsOf(t, offered)); diff != "" {
+			t.Errorf("hierarchical %v: %s", hierarchical, diff)
+		}
+	}
+}
+
+// Blobs come as they are stored, also those that say they are compressed. What an
+// account with a hierarchical namespace lists of directories is no file.
+func TestStoredBytes(t *testing.T) {
+	t.Parallel()
+	store, _, address := blobServer(t)
+	upload(t, address, "a", "not gzip at all", blockblob.UploadBufferOptions{HTTPHeaders: &blob.HTTPHeaders{BlobContentEncoding: new("gzip")}})
+	upload(t, address, "dir", "", blockblob.UploadBufferOptions{Metadata: map[string]*string{"Hdi_isfolder": new("true")}})
+	if diff := cmp.Diff(map[string]string{"a": "not gzip at all"}, contentsOf(t, store.Source(inBlob("")))); diff != "" {
+		t.Error(diff)
 	}
 }
 

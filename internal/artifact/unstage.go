@@ -67,7 +67,10 @@ func Unstage(ctx context.Context, store interface {
 }, at Location, digest, version string) (*Staged, error) {
 	s := &Staged{files: store.Source(at), digest: digest, gone: notAnyMore(at, version)}
 	if !at.IsPrefix() {
-		if _, err := store.Stat(ctx, at); err != nil {
+		if _, err := store.Stat(ctx, at); mlerr.Is(err, mlerr.NotFound) && at.IsBlob() {
+			at.Key += "/" // as Azure writes the address of a directory
+			return Unstage(ctx, store, at, digest, version)
+		} else if err != nil {
 			return nil, err
 		}
 		if isArchive(at.Key) {
