@@ -42,12 +42,12 @@ func blobBetween(t *testing.T, disturb func(w http.ResponseWriter, r *http.Reque
 	if err == nil {
 		err = azblob.EnsureContainer(dir, account, bucket)
 	}
-	url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	address := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !disturb(w, r) {
 			h.ServeHTTP(w, r)
 		}
 	}), err)
-	store, err := artifact.BlobConfig{Credential: token("t"), EndpointURL: url}.Open()
+	store, err := artifact.BlobConfig{Credential: token("t"), EndpointURL: address}.Open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,14 +198,14 @@ func TestDownloads(t *testing.T) {
 }
 
 // blobServer is an emulated Blob storage with its address.
-func blobServer(t *testing.T) (store *artifact.Blob, dir, url string) {
+func blobServer(t *testing.T) (store *artifact.Blob, dir, address string) {
 	t.Helper()
 	dir = t.TempDir()
 	h, err := azblob.New(dir)
 	if err == nil {
 		err = azblob.EnsureContainer(dir, account, bucket)
 	}
-	url = serve(t, h, err)
+	address = serve(t, h, err)
 	if store, err = (artifact.BlobConfig{Credential: token("t"), EndpointURL: url}).Open(); err != nil {
 		t.Fatal(err)
 	}
