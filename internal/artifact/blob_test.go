@@ -206,10 +206,10 @@ func blobServer(t *testing.T) (store *artifact.Blob, dir, address string) {
 		err = azblob.EnsureContainer(dir, account, bucket)
 	}
 	address = serve(t, h, err)
-	if store, err = (artifact.BlobConfig{Credential: token("t"), EndpointURL: url}).Open(); err != nil {
+	if store, err = (artifact.BlobConfig{Credential: token("t"), EndpointURL: address}).Open(); err != nil {
 		t.Fatal(err)
 	}
-	return store, dir, url
+	return store, dir, address
 }
 
 // upload writes a blob with Azure's own client.
