@@ -41,12 +41,12 @@ func endpointSchema() schema.Schema {
 				"dedicated":       boolean("Give the endpoint a host name of its own: no quota shared with others, larger requests, up to an hour for an answer, and scaling to zero. The region's host then no longer answers for it. Default: no."),
 			}),
 			"azure_ml": nested("What only `azure_ml` has.", attributes{
-				"identity":      str("Resource id of a user-assigned identity. Default: a system-assigned one."),
-				"egress_public": boolean("Let the model reach the public internet."),
+				"identity":      str("Resource id of a user-assigned identity that the model runs as. Default: one that the platform makes."),
+				"egress_public": boolean("Whether the model may reach the public internet. Another value replaces the deployments. Default: the platform's, which lets it, unless the workspace has a managed network."),
 			}),
 			"kubernetes":    settled(nested("What only `kubernetes` has.", kubernetesEndpointAttributes())),
 			"url":           computed("Where predictions are sent."),
-			"invoke_policy": computed("What a caller must be granted, in the platform's policy language. On `sagemaker` an IAM policy document, on `vertex_ai` the role, the permission and the resource to grant it on, on `kubernetes` a Role."),
+			"invoke_policy": computed("What a caller must be granted, in the platform's policy language. On `sagemaker` an IAM policy document, on `vertex_ai` the role, the permission and the resource to grant it on, on `azure_ml` the action and its scope, on `kubernetes` a Role."),
 		}),
 	}
 }
@@ -154,8 +154,8 @@ func networkAttributes() attributes {
 func authAttributes() attributes {
 	return attributes{
 		"mode": defaulted(oneOf("`none` must be written out. Default: `iam`.", driver.AuthModes())),
-		"invokers": set("Principals that may call, in the platform's notation. On `sagemaker` ARNs; on `kubernetes` `system:serviceaccount:<namespace>:<name>`, `group:<name>` or " +
-			"`user:<name>`, and with mode `key` the names of the keys."),
+		"invokers": set("Principals that may call, in the platform's notation. On `sagemaker` ARNs; on `azure_ml` `user:`, `group:` or `servicePrincipal:` and an object id; " +
+			"on `kubernetes` `system:serviceaccount:<namespace>:<name>`, `group:<name>` or `user:<name>`, and with mode `key` the names of the keys."),
 		"oidc": nested("Whose tokens are accepted, with mode `oidc`.", attributes{
 			"issuer":    required(str("URL of the issuer.")),
 			"audiences": set("Accepted audiences."),
@@ -181,7 +181,7 @@ func captureAttributes() attributes {
 	include.Validators = append(include.Validators, setvalidator.SizeAtLeast(1))
 	return attributes{
 		"percent":     requiredInt(integer("Percent of requests.", 0, 100)),
-		"destination": required(str("Where to, `s3://bucket/prefix` on `sagemaker`.")),
+		"destination": required(str("Where to: `s3://bucket/prefix` on `sagemaker`, `bq://project.dataset.table` on `vertex_ai`, `azureml://datastores/<datastore>/paths/<path>` on `azure_ml`.")),
 		"include":     include,
 	}
 }

@@ -39,7 +39,7 @@ func modelSchema() schema.Schema {
 				"key": str("KMS key ARN, Cloud KMS key name, or, on `azure_ml`, the key that the workspace is checked against."),
 			}),
 			"azure_ml": nested("What only `azure_ml` has.", attributes{
-				"registry": str("Registry to publish to instead of the workspace."),
+				"registry": str("Registry to publish to instead of the workspace. Not answered by this release."),
 			}),
 			"version":             computed("Number of the current version."),
 			"version_id":          computed("`<id>@<version>`: what an `ml_endpoint` refers to. Known in a plan that publishes no version."),
