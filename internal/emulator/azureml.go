@@ -65,6 +65,9 @@ func (s *Server) serveAzureML(o Options, kept *books, clock clockwork.Clock) err
 		Blobs: func(account, container, prefix string) ([]string, error) {
 			return azblob.Keys(blobs, account, container, prefix)
 		},
+		Put: func(account, container, name string, r io.Reader) error {
+			return azblob.Put(blobs, account, container, name, r)
+		},
 		Container: func(account, container string) error { return azblob.EnsureContainer(blobs, account, container) },
 		BlobURL:   func() string { return s.endpoints["azblob"] },
 		Evaluate:  evaluate,

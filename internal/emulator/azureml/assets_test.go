@@ -4,6 +4,8 @@
 package azureml_test
 
 import (
+	"errors"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -156,10 +158,30 @@ func TestUploads(t *testing.T) {
 	s.must(err)
 	in, p := s.deployment(s.model("1"), *environment.ID)
 	p.CodeConfiguration = &ml.CodeConfiguration{CodeID: code.ID, ScoringScript: new("score.py")}
-	p.DataCollector = &ml.DataCollector{Collections: map[string]*ml.Collection{"request": {DataID: data.ID, DataCollectionMode: new(ml.DataCollectionModeEnabled)}}}
+	p.DataCollector = &ml.DataCollector{Collections: map[string]*ml.Collection{"request": {DataID: data.ID, DataCollectionMode: new(ml.DataCollectionModeEnabled)},
+		"response": {DataCollectionMode: new(ml.DataCollectionModeEnabled), SamplingRate: new(0.5)}}}
 	_, err = s.putDeployment("blue", in)
 	s.must(err)
-	s.wants(s.score("{}", map[string]string{"azureml-model-deployment": "blue"}), "model", `"fraud"`)
+	for range 4 {
+		s.wants(s.score(`{"a":1}`, map[string]string{"azureml-model-deployment": "blue"}), "model", `"fraud"`)
+	}
+	account, store := s.storage()
+	recorded := func(prefix string) []string {
+		names, err := azblob.Keys(filepath.Join(s.dir, "azblob"), account, store, prefix)
+		s.must(err)
+		return names
+	}
+	requests := recorded("captured/2026/01/01/12/")
+	if got := len(recorded("modelDataCollector/fraud/blue/response/")); len(requests) != 4 || got != 2 {
+		t.Fatalf("%d requests and %d answers were recorded", len(requests), got)
+	}
+	file, err := azblob.Open(filepath.Join(s.dir, "azblob"), account, store, requests[0])
+	s.must(err)
+	line, err := io.ReadAll(file)
+	s.must(errors.Join(err, file.Close()))
+	if !strings.Contains(string(line), `"data":{"a":1}`) || !strings.Contains(string(line), "azureml.inference.request") {
+		t.Errorf("a request was recorded as %s", line)
+	}
 }
 
 func TestDatastores(t *testing.T) {

@@ -106,6 +106,9 @@ type answer struct {
 	stored                 bool
 	status                 int // of the container
 	reason                 string
+	number                 int    // of the request, of those that the deployment has served
+	source                 string // the id of the deployment
+	recordings             []recording
 }
 
 // score answers a prediction.
@@ -138,6 +141,7 @@ func (r *request) score(w http.ResponseWriter, to scoring) error {
 	if err != nil {
 		return err
 	}
+	r.record(a, data)
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(data) // a client that has gone away is no concern of the platform's
 	return nil
@@ -236,6 +240,10 @@ func (r *request) choose(e *endpoint, to scoring) (a answer, err error) {
 		e.Served, e.Mirrored = map[string]int{}, map[string]int{}
 	}
 	e.Served[strings.ToLower(a.deployment)]++
+	a.number, a.source = e.Served[strings.ToLower(a.deployment)], d.ID
+	if a.recordings, err = r.recordings(d, a.number); err != nil {
+		return a, err
+	}
 	if !named {
 		if mirror := pick(e.ARM.Properties.MirrorTraffic, e.Turns); mirror != "" {
 			e.Mirrored[mirror]++

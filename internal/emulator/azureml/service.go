@@ -32,10 +32,12 @@ type Options struct {
 	Store *state.Store
 	Clock clockwork.Clock
 	Speed float64 // 1: five minutes on the platform take a second; more is faster
-	// Blob opens a blob, Blobs lists what is below a prefix in a container, and
-	// Container makes one unless it exists. Nil leaves artifacts unchecked.
+	// Blob opens a blob, Blobs lists what is below a prefix in a container, Put writes
+	// one, and Container makes a container unless it exists. Nil leaves artifacts
+	// unchecked, and records nothing.
 	Blob      func(account, container, name string) (io.ReadCloser, error)
 	Blobs     func(account, container, prefix string) ([]string, error)
+	Put       func(account, container, name string, r io.Reader) error
 	Container func(account, container string) error
 	// BlobURL is the address of the emulated Blob storage, "http://127.0.0.1:1/".
 	BlobURL func() string
