@@ -18,6 +18,7 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/blob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/bloberror"
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/container"
 
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
@@ -206,7 +207,7 @@ func (b *Blob) entry(at Location, key string, size int64, tag *azcore.ETag) (Ent
 		stored := policy.WithHTTPHeader(ctx, http.Header{"Accept-Encoding": {"identity"}})
 		got, err := client.DownloadStream(stored, &blob.DownloadStreamOptions{AccessConditions: &blob.AccessConditions{ModifiedAccessConditions: &blob.ModifiedAccessConditions{IfMatch: tag}}})
 		if err != nil {
-			return nil, blobError(err, "reading "+at.String())
+			return nil, readingError(err, at)
 		}
 		return &blobReader{got.NewRetryReader(stored, &blob.RetryReaderOptions{MaxRetries: attempts, EarlyCloseAsError: true}), at}, nil
 	}}, nil
@@ -221,9 +222,16 @@ type blobReader struct {
 func (r *blobReader) Read(p []byte) (int, error) {
 	n, err := r.ReadCloser.Read(p)
 	if err != nil && err != io.EOF { //nolint:errorlint // readers return it bare
-		err = blobError(err, "reading "+r.at.String())
+		err = readingError(err, r.at)
 	}
 	return n, err
+}
+
+func readingError(err error, at Location) error {
+	if bloberror.HasCode(err, bloberror.ConditionNotMet) {
+		return changed(at.String())
+	}
+	return blobError(err, "reading "+at.String())
 }
 
 // Stat returns the digest of the artifact that a blob was staged from, "" for one

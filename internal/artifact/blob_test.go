@@ -192,7 +192,7 @@ func TestDownloads(t *testing.T) {
 	if err := azblob.Put(dir, account, bucket, "models/a", strings.NewReader("another")); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := entries[0].Open(t.Context()); !mlerr.Is(err, mlerr.Conflict) {
+	if r, err := entries[0].Open(t.Context()); !mlerr.Is(err, mlerr.InvalidArgument) || mlerr.PathOf(err) != "artifact.uri" {
 		t.Errorf("replaced: %v, %v", r, err)
 	}
 }
