@@ -3,21 +3,7 @@
 
 package hardware
 
-import (
-	"fmt"
-	"strings"
-)
-
-// vmFamily is an Azure VM size without the number of vCPU: quotas are counted by
-// family.
-func vmFamily(size string) string {
-	digit := func(r rune) bool { return r >= '0' && r <= '9' }
-	series, rest := size, ""
-	if at := strings.IndexFunc(size, digit); at >= 0 {
-		series, rest = size[:at], strings.TrimLeftFunc(size[at:], digit)
-	}
-	return series + rest
-}
+import "fmt"
 
 // QuotaCores are the vCPU of quota, in its VM family, that Azure ML wants for that
 // many instances of one deployment: it counts a fifth more instances, rounded up,

@@ -70,12 +70,12 @@ func TestQuotaOnAzure(t *testing.T) {
 		reason, name, family string
 		instances, want      int
 	}{
-		{"a fifth of one is one", "Standard_DS3_v2", "DS_v2", 1, 8},
-		{"rounded up", "Standard_DS3_v2", "DS_v2", 3, 16},
-		{"exactly a fifth", "Standard_DS3_v2", "DS_v2", 5, 24},
-		{"rounded up again", "Standard_NC4as_T4_v3", "NCas_T4_v3", 6, 32},
-		{"no reserve", "Standard_NC24ads_A100_v4", "NCads_A100_v4", 2, 48},
-		{"nothing", "Standard_DS3_v2", "DS_v2", 0, 0},
+		{"a fifth of one is one", "Standard_DS3_v2", "standardDSv2Family", 1, 8},
+		{"rounded up", "Standard_DS3_v2", "standardDSv2Family", 3, 16},
+		{"exactly a fifth", "Standard_DS3_v2", "standardDSv2Family", 5, 24},
+		{"rounded up again", "Standard_NC4as_T4_v3", "Standard NCASv3_T4 Family", 6, 32},
+		{"no reserve", "Standard_NC24ads_A100_v4", "standardNCADSA100v4Family", 2, 48},
+		{"nothing", "Standard_DS3_v2", "standardDSv2Family", 0, 0},
 	} {
 		m, ok := hardware.Lookup("azure_ml", c.name)
 		if got := m.QuotaCores(c.instances); !ok || got != c.want || m.Family() != c.family {
@@ -83,7 +83,7 @@ func TestQuotaOnAzure(t *testing.T) {
 		}
 	}
 	m, _ := hardware.Lookup("azure_ml", "Standard_DS3_v2")
-	if got := m.QuotaWords(2); !strings.Contains(got, "2 instances of Standard_DS3_v2 (4 vCPU each) need a quota of 12 vCPU in the VM family DS_v2") || !strings.Contains(got, "20 percent") {
+	if got := m.QuotaWords(2); !strings.Contains(got, "2 instances of Standard_DS3_v2 (4 vCPU each) need a quota of 12 vCPU in the VM family standardDSv2Family") || !strings.Contains(got, "20 percent") {
 		t.Errorf("got %q", got)
 	}
 }

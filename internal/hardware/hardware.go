@@ -63,13 +63,15 @@ type Type struct {
 	ByNameOnly bool
 	// NoReserve: Azure ML keeps no instances of it in reserve for upgrades.
 	NoReserve bool
+
+	quotaFamily string // Azure's
 }
 
-// Family is the part of the name that types of one generation share: "ml.g5", "n1",
-// "NCas_T4_v3".
+// Family is the part of the name that types of one generation share, "ml.g5" or "n1";
+// on Azure what its quotas call that, "standardDSv2Family".
 func (t Type) Family() string {
-	if size, ok := strings.CutPrefix(t.Name, "Standard_"); ok {
-		return vmFamily(size)
+	if t.quotaFamily != "" {
+		return t.quotaFamily
 	}
 	if at := strings.LastIndexByte(t.Name, '.'); at >= 0 {
 		return t.Name[:at]
@@ -151,8 +153,8 @@ func parse(data []byte) (types, error) {
 		if len(r) > 8 {
 			t.PlatformAccelerator = r[8]
 		}
-		if len(r) > 10 {
-			t.ByNameOnly, t.NoReserve = r[9] == "true", r[10] == "true"
+		if len(r) > 11 {
+			t.ByNameOnly, t.NoReserve, t.quotaFamily = r[9] == "true", r[10] == "true", r[11]
 		}
 		for word := range strings.FieldsSeq(r[5]) {
 			if t.AcceleratorCount, err = strconv.Atoi(word); err != nil {
