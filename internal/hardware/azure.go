@@ -17,11 +17,11 @@ func (t Type) QuotaCores(instances int) int {
 
 // QuotaWords says how QuotaCores come about.
 func (t Type) QuotaWords(instances int) string {
-	plural := "s"
+	what, verb := "instances", "need"
 	if instances == 1 {
-		plural = ""
+		what, verb = "instance", "needs"
 	}
-	need := fmt.Sprintf("%d instance%s of %s (%g vCPU each) need a quota of %d vCPU in the VM family %s", instances, plural, t.Name, t.VCPU, t.QuotaCores(instances), t.Family())
+	need := fmt.Sprintf("%d %s of %s (%g vCPU each) %s a quota of %d vCPU in the VM family %s", instances, what, t.Name, t.VCPU, verb, t.QuotaCores(instances), t.Family())
 	if t.NoReserve {
 		return need + "; Azure ML keeps none of these in reserve"
 	}
