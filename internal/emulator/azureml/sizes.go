@@ -58,13 +58,13 @@ var sizes = func() map[string]size {
 		{"Standard_NV6ads_A10_v5", "StandardNVADSA10v5Family", 6, 55, 1, false}, {"Standard_NV12ads_A10_v5", "StandardNVADSA10v5Family", 12, 110, 1, false},
 		{"Standard_NV18ads_A10_v5", "StandardNVADSA10v5Family", 18, 220, 1, false}, {"Standard_NV36ads_A10_v5", "StandardNVADSA10v5Family", 36, 440, 1, false},
 		{"Standard_NV36adms_A10_v5", "StandardNVADSA10v5Family", 36, 880, 1, false}, {"Standard_NV72ads_A10_v5", "StandardNVADSA10v5Family", 72, 880, 2, false},
-		{"Standard_NC24ads_A100_v4", "StandardNCADSA100v4Family", 24, 220, 1, true}, {"Standard_NC48ads_A100_v4", "StandardNCADSA100v4Family", 48, 440, 2, true},
-		{"Standard_NC96ads_A100_v4", "StandardNCADSA100v4Family", 96, 880, 4, true}, {"Standard_ND96asr_v4", "Standard NDASv4_A100 Family", 96, 900, 8, true},
+		{"Standard_NC24ads_A100_v4", "standardNCADSA100v4Family", 24, 220, 1, true}, {"Standard_NC48ads_A100_v4", "standardNCADSA100v4Family", 48, 440, 2, true},
+		{"Standard_NC96ads_A100_v4", "standardNCADSA100v4Family", 96, 880, 4, true}, {"Standard_ND96asr_v4", "Standard NDASv4_A100 Family", 96, 900, 8, true},
 		{"Standard_ND96amsr_A100_v4", "Standard NDAMSv4_A100Family", 96, 1900, 8, true}, {"Standard_NC40ads_H100_v5", "StandardNCadsH100v5Family", 40, 320, 1, true},
 		{"Standard_NC80adis_H100_v5", "StandardNCadsH100v5Family", 80, 640, 2, true}, {"Standard_ND96is_H100_v5", "standardNDSH100v5Family", 96, 1900, 8, true},
 		{"Standard_ND96isr_H100_v5", "standardNDSH100v5Family", 96, 1900, 8, true}, {"Standard_NC6s_v3", "standardNCSv3Family", 6, 112, 1, false},
 		{"Standard_NC12s_v3", "standardNCSv3Family", 12, 224, 2, false}, {"Standard_NC24s_v3", "standardNCSv3Family", 24, 448, 4, false},
-		{"Standard_ND40rs_v2", "standardNDv2Family", 40, 672, 8, true},
+		{"Standard_ND40rs_v2", "standardNDSv2Family", 40, 672, 8, true},
 	} {
 		add(s)
 	}
