@@ -102,7 +102,7 @@ func (m *credentialsModel) show(c *driver.Credentials) {
 		}
 		return types.StringValue(s)
 	}
-	reveal := func(s secret.String) types.String { return text(s.Reveal()) }
+	reveal := func(s secret.String) types.String { return text(s.Reveal()) } //nolint:forbidigo // it is what the user asks for, and goes where nothing is kept
 	m.URL, m.Mode, m.Token, m.ExpiresAt, m.Keys = text(c.URL), text(c.Mode), reveal(c.Token), types.StringNull(), types.MapNull(types.StringType)
 	if !c.Expires.IsZero() {
 		m.ExpiresAt = types.StringValue(c.Expires.UTC().Format(time.RFC3339))
@@ -110,7 +110,7 @@ func (m *credentialsModel) show(c *driver.Credentials) {
 	if len(c.Keys) > 0 {
 		keys := make(map[string]attr.Value, len(c.Keys))
 		for name, key := range c.Keys {
-			keys[name] = types.StringValue(key.Reveal())
+			keys[name] = reveal(key)
 		}
 		m.Keys = types.MapValueMust(types.StringType, keys)
 	}

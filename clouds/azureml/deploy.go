@@ -217,7 +217,7 @@ func (w *workspace) resize(ctx context.Context, endpoint, id string, low, high i
 	}
 	w.writes()
 	ctx, a := captured(ctx)
-	change := ml.PartialMinimalTrackedResourceWithSKU{Tags: now.Tags, SKU: &ml.PartialSKU{Name: new("Default"), Capacity: new(int32(wanted))}} //nolint:gosec // at most some thousands
+	change := ml.PartialMinimalTrackedResourceWithSKU{Tags: now.Tags, SKU: &ml.PartialSKU{Name: new("Default"), Capacity: new(int32(wanted))}}
 	if _, err := w.c.OnlineDeployments.BeginUpdate(ctx, w.group, w.name, endpoint, id, change, nil); err != nil {
 		return failed(err, "cannot scale deployment %s of the endpoint %s", id, endpoint)
 	}

@@ -90,7 +90,7 @@ func made(location *string, endpoint string, dep *driver.Deployment, s *driver.S
 		}
 	}
 	tags := deploymentTags(endpoint, dep, contentHash(dep, s), s)
-	return deployment{Location: location, Tags: pointers(tags), SKU: &ml.SKU{Name: new("Default"), Capacity: new(int32(capacity))}, Properties: p} //nolint:gosec // at most some thousands
+	return deployment{Location: location, Tags: pointers(tags), SKU: &ml.SKU{Name: new("Default"), Capacity: new(int32(capacity))}, Properties: p}
 }
 
 // concurrent is how many requests an instance is given at once: the platform's one

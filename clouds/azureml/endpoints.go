@@ -257,7 +257,7 @@ func (d *azureML) SetTraffic(ctx context.Context, spec *driver.EndpointSpec, _ *
 // setShare replaces a share, however its key is spelled.
 func setShare(all map[string]*int32, id string, percent int) {
 	maps.DeleteFunc(all, func(k string, _ *int32) bool { return strings.EqualFold(k, id) })
-	all[strings.ToLower(id)] = new(int32(percent)) //nolint:gosec // a percentage
+	all[strings.ToLower(id)] = new(int32(percent))
 }
 
 func dropZeros(all map[string]*int32) {

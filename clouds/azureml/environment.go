@@ -57,7 +57,7 @@ func environmentName(model string) string { return "tfml-" + model }
 // environment makes what serves a version. It is named for its content: the same again
 // for the same image and routes, and never changed.
 func (w *workspace) environment(ctx context.Context, model string, how server) (id string, err error) {
-	route := func(path string) *ml.Route { return &ml.Route{Path: &path, Port: new(int32(how.port))} } //nolint:gosec // a port
+	route := func(path string) *ml.Route { return &ml.Route{Path: &path, Port: new(int32(how.port))} }
 	name, number := environmentName(model), naming.Hash([]any{how.image, how.port, how.predict, how.live, how.ready})[:16]
 	_, err = w.c.EnvironmentVersions.CreateOrUpdate(ctx, w.group, w.name, name, number, ml.EnvironmentVersion{Properties: &ml.EnvironmentVersionProperties{
 		Image: &how.image, OSType: new(ml.OperatingSystemTypeLinux), Tags: pointers(map[string]string{tagManagedBy: managedBy, tagModel: model}),

@@ -296,14 +296,18 @@ func explain(s *said) string {
 	words := s.Error()
 	for _, e := range explanations {
 		if s.has(e.code) {
-			words += " (" + e.words + ")"
-			break
+			return words + " (" + e.words + ")" + s.request()
 		}
 	}
-	if s.requestID != "" {
-		words += " (request id " + s.requestID + ")"
+	return words + s.request()
+}
+
+// request is the id of the request, for a sentence.
+func (s *said) request() string {
+	if s.requestID == "" {
+		return ""
 	}
-	return words
+	return " (request id " + s.requestID + ")"
 }
 
 // gone makes the absence of a thing that was to be removed a success.

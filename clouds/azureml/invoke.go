@@ -23,8 +23,8 @@ import (
 
 // Headers of the data plane.
 const (
-	headerDeployment  = "azureml-model-deployment"
-	headerModelStatus = "ms-azureml-model-error-statuscode" // what the container has answered, where the endpoint answers 424
+	headerDeployment  = "Azureml-Model-Deployment"
+	headerModelStatus = "Ms-Azureml-Model-Error-Statuscode" // what the container has answered, where the endpoint answers 424
 )
 
 // callee is what is needed to call an endpoint.
@@ -149,10 +149,10 @@ func loopback(u *url.URL) bool {
 // request right after a change passes by itself.
 func answered(key driver.Key, resp *http.Response, body []byte, id string) (*driver.Response, error) {
 	r := &driver.Response{Status: resp.StatusCode, Body: body, Deployment: cmp.Or(resp.Header.Get(headerDeployment), id), RequestID: requestID(resp.Header)}
-	refuse := func(code mlerr.Code, words, hint string) error {
+	refuse := func(words, hint string) error {
 		s := &said{status: resp.StatusCode}
 		s.read(body)
-		e := mlerr.New(code, "cannot invoke %s: %s", key.ID(), words).Because(s).WithHint("%s", hint)
+		e := mlerr.New(mlerr.NotYetVisible, "cannot invoke %s: %s", key.ID(), words).Because(s).WithHint("%s", hint)
 		e.RequestID = r.RequestID
 		return e
 	}
@@ -162,13 +162,13 @@ func answered(key driver.Key, resp *http.Response, body []byte, id string) (*dri
 	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden: // assignments take minutes to be known everywhere
-		return nil, refuse(mlerr.NotYetVisible, "it does not take the credential", "Let the credentials call the endpoint: auth.invokers, or a role with the action onlineEndpoints/score")
+		return nil, refuse("it does not take the credential", "Let the credentials call the endpoint: auth.invokers, or a role with the action onlineEndpoints/score")
 	case http.StatusNotFound:
-		return nil, refuse(mlerr.NotYetVisible, "nothing answers there", "Give a deployment traffic, or look whether its container answers at serving.predict_path")
+		return nil, refuse("nothing answers there", "Give a deployment traffic, or look whether its container answers at serving.predict_path")
 	case http.StatusTooManyRequests:
-		return nil, refuse(mlerr.NotYetVisible, "it has too many requests to answer", "")
+		return nil, refuse("it has too many requests to answer", "")
 	case http.StatusConflict, http.StatusServiceUnavailable:
-		return nil, refuse(mlerr.NotYetVisible, "it is not ready to answer", "")
+		return nil, refuse("it is not ready to answer", "")
 	}
 	return r, nil
 }

@@ -85,7 +85,7 @@ func (w *workspace) begun(endpoint string, a *answer, s started) {
 	if a.resp == nil {
 		return
 	}
-	if s.address = a.resp.Header.Get("Azure-AsyncOperation"); s.address == "" {
+	if s.address = a.resp.Header.Get("Azure-Asyncoperation"); s.address == "" {
 		s.address = a.resp.Header.Get("Location")
 	}
 	if s.address != "" {
@@ -132,6 +132,7 @@ func (w *workspace) operation(ctx context.Context, address string) (done bool, f
 	if err != nil {
 		return false, nil, failed(err, "cannot read an operation")
 	}
+	defer resp.Body.Close()
 	switch {
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusNoContent:
 		return true, nil, nil

@@ -46,11 +46,11 @@ func (w *workspace) inDatastore(datastore, path string) string {
 // of it, so that what was recorded survives a rollout. They stay when it goes, as what
 // is in them does.
 func (w *workspace) recordings(ctx context.Context, endpoint, deployment string, c *driver.Capture) (map[string]string, error) {
+	ids := map[string]string{}
 	if c == nil {
-		return nil, nil
+		return ids, nil
 	}
 	datastore, path, _ := strings.Cut(strings.TrimPrefix(c.Destination, "azureml://datastores/"), "/paths")
-	ids := map[string]string{}
 	for _, collection := range c.Include {
 		name := strings.ToLower(endpoint + "-" + deployment + "-" + collection)
 		uri := w.inDatastore(datastore, strings.Trim(path, "/")+"/"+strings.ToLower(endpoint+"/"+deployment)+"/"+collection)

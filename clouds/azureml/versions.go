@@ -205,7 +205,7 @@ func (w *workspace) servers(ctx context.Context, name string) (map[string][]stri
 				all, err := w.deployments(inner, *e.Name)
 				for _, d := range all {
 					m := versionID.FindStringSubmatch(deref(d.Properties.GetOnlineDeploymentProperties().Model))
-					if m != nil && strings.EqualFold(m[4], name) && strings.EqualFold(m[3], w.name) && strings.EqualFold(m[2], w.group) {
+					if len(m) > 0 && strings.EqualFold(m[4], name) && strings.EqualFold(m[3], w.name) && strings.EqualFold(m[2], w.group) {
 						found <- [2]string{strings.ToLower(m[5]), *e.Name + "/" + deref(d.Name)}
 					}
 				}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mlplane/terraform-provider-ml/internal/wait"
 )
 
 // Where tests on Azure ML make things.
@@ -68,7 +70,7 @@ func (r *Rehearsal) azure(ctx context.Context, method, address string, body any)
 		address = AzureWorkspaceID + "/" + address
 	}
 	out, header, err := azureCall(ctx, method, r.AzureURL()+address+"?api-version="+version, body)
-	for operation := header.Get("Azure-AsyncOperation"); err == nil && operation != ""; {
+	for operation := header.Get("Azure-Asyncoperation"); err == nil && operation != ""; {
 		var state map[string]any
 		if state, _, err = azureCall(ctx, http.MethodGet, operation, nil); err == nil && state["status"] != "InProgress" {
 			if state["status"] != "Succeeded" {
@@ -76,10 +78,8 @@ func (r *Rehearsal) azure(ctx context.Context, method, address string, body any)
 			}
 			break
 		}
-		select { // operations take a little of the real time
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-time.After(10 * time.Millisecond):
+		if err == nil { // operations take a little of the real time
+			err = wait.Real{}.Sleep(ctx, 10*time.Millisecond)
 		}
 	}
 	return out, err
