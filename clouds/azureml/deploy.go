@@ -36,7 +36,15 @@ func (d *azureML) Deploy(ctx context.Context, spec *driver.EndpointSpec, seen *d
 		return err
 	}
 	defer w.writing.lock(spec.Key.Name)()
-	if err := w.markUntested(ctx, spec); err != nil {
+	read, err := w.getEndpoint(ctx, spec.Key.Name)
+	if err != nil {
+		return err
+	}
+	if compute := deref(read.Properties.Compute); compute != "" {
+		return mlerr.New(mlerr.Unsupported, "the endpoint %s is on the Kubernetes compute %s, where this release deploys nothing", spec.Key.ID(), last(compute)).At("deployments").
+			WithHint("Use a managed endpoint, or deploy to that cluster with platform = \"kubernetes\"")
+	}
+	if err := w.markUntested(ctx, spec, read); err != nil {
 		return err
 	}
 	id := physical(name, contentHash(dep, &spec.Settings))
@@ -96,22 +104,16 @@ func same(now *deployment, p *ml.OnlineDeploymentProperties) bool {
 
 // markUntested notes on an endpoint that a smoke test is due. The endpoint takes no
 // deployment until it has taken the note.
-func (w *workspace) markUntested(ctx context.Context, spec *driver.EndpointSpec) error {
-	if spec.SmokeTest == nil {
+func (w *workspace) markUntested(ctx context.Context, spec *driver.EndpointSpec, read *endpoint) error {
+	if spec.SmokeTest == nil || tag(read.Tags, tagUntested) != "" {
 		return nil
 	}
-	name, marked := spec.Key.Name, false
-	read, err := w.getEndpoint(ctx, name)
-	if err != nil || tag(read.Tags, tagUntested) != "" {
-		return err
-	}
-	err = w.change(ctx, name, func(_, e *endpoint) error {
-		marked = true
+	err := w.change(ctx, spec.Key.Name, func(_, e *endpoint) error {
 		e.Tags[tagUntested] = new(yes)
 		return nil
 	})
-	if err == nil && marked {
-		err = mlerr.New(mlerr.Busy, "the endpoint %s is being marked as untested", name)
+	if err == nil {
+		err = mlerr.New(mlerr.Busy, "the endpoint %s is being marked as untested", spec.Key.Name)
 	}
 	return err
 }
