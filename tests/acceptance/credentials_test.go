@@ -45,6 +45,31 @@ func TestEndpointCredentials(t *testing.T) {
 	}
 }
 
+// TestEndpointCredentialsOfOthers: a key for each client on Kubernetes, a token on Vertex
+// AI.
+func TestEndpointCredentialsOfOthers(t *testing.T) {
+	t.Parallel()
+	const shown = "provider \"echo\" {\n  data = ephemeral.ml_endpoint_credentials.fraud\n}\nresource \"echo\" \"fraud\" {}\n"
+	google := acctest.NewRehearsal(t)
+	onCluster := strings.NewReplacer(`"sagemaker"`, `"kubernetes"`, large, "compute = { cpu = 1, memory_gib = 1 }")
+	for platform, c := range map[string]struct {
+		config string
+		check  statecheck.StateCheck
+	}{
+		"kubernetes": {cluster(t, "deployment", true).Provider() + onCluster.Replace(model(acctest.Model(t, "one"))+endpoint(large, `auth = { mode = "key", invokers = ["checkout"] }`)),
+			has("echo.fraud", "data.keys", knownvalue.MapExact(map[string]knownvalue.Check{"checkout": knownvalue.NotNull()}))},
+		"vertex_ai": {vertexConfig(t, google, "one", endpoint(large)), has("echo.fraud", "data.token", knownvalue.NotNull())},
+	} {
+		t.Run(platform, func(t *testing.T) {
+			t.Parallel()
+			factories := acctest.Factories()
+			factories["echo"] = echoprovider.NewProviderServer()
+			resource.UnitTest(t, resource.TestCase{ProtoV6ProviderFactories: factories, Steps: []resource.TestStep{{
+				Config: c.config + credentialsOfFraud + shown, ConfigStateChecks: []statecheck.StateCheck{c.check}}}})
+		})
+	}
+}
+
 // TestEndpointCredentialsElsewhere: where there are none to be had, that is said.
 func TestEndpointCredentialsElsewhere(t *testing.T) {
 	t.Parallel()
