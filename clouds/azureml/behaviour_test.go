@@ -175,6 +175,22 @@ func TestScaling(t *testing.T) {
 	}
 }
 
+// Tags are anybody's to change. A deployment without those that say what it is, is
+// taken for somebody else's, and made ours again under its name.
+func TestTagsOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	spec := h.endpoint("fraud", h.published(t, c, "fraud", "one"))
+	before, err := h.apply(t.Context(), c, spec)
+	must(t, err)
+	h.change(t, http.MethodPatch, here+"onlineEndpoints/fraud/deployments/"+before.Deployments[0].ID+learning, map[string]any{"tags": map[string]any{"tfml-content": "x"}})
+	after, err := h.apply(t.Context(), c, spec)
+	if err != nil || len(after.Deployments) != 1 || after.Deployments[0].ID != before.Deployments[0].ID || !after.Deployments[0].Owned {
+		t.Errorf("%+v, %v", after, err)
+	}
+}
+
 // A shadow gets copies of requests, and no answer of its is given.
 func TestMirror(t *testing.T) {
 	t.Parallel()

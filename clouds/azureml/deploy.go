@@ -5,7 +5,6 @@ package azureml
 
 import (
 	"context"
-	"strings"
 
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 
@@ -88,18 +87,21 @@ func standing(endpoint string, now *deployment) (bool, error) {
 	case ml.DeploymentProvisioningStateFailed, ml.DeploymentProvisioningStateCanceled:
 		return false, nil
 	}
-	return altered(p) == "" && tag(now.Tags, tagContent) != "" && strings.HasSuffix(deref(now.Name), tag(now.Tags, tagContent)[:10]) && same(now, p), nil
+	return altered(p) == "" && same(endpoint, now, p), nil
 }
 
-// same reports whether what cannot change of a deployment is what its name says.
-func same(now *deployment, p *ml.OnlineDeploymentProperties) bool {
+// same reports whether what cannot change of a deployment is what its name says. Its
+// tags are anybody's to change.
+func same(endpoint string, now *deployment, p *ml.OnlineDeploymentProperties) bool {
+	name, ours := ownName(endpoint, now)
 	own, noted := ownEnv(p)
-	if !noted {
+	if !noted || !ours {
 		return false
 	}
 	carried := carriedBy(now, p, true)
 	dep := &driver.Deployment{Compute: computeOf(deref(p.InstanceType)), Env: own, Model: driver.VersionRef{Native: tag(now.Tags, tagModel)}}
-	return contentHash(dep, &carried) == tag(now.Tags, tagContent)
+	content := contentHash(dep, &carried)
+	return content == tag(now.Tags, tagContent) && deref(now.Name) == physical(name, content)
 }
 
 // markUntested notes on an endpoint that a smoke test is due. The endpoint takes no

@@ -156,9 +156,10 @@ const longestDeployment = 32
 
 // physical is the platform's name of a deployment: the user's, and a hash of what
 // cannot change while it runs. So an interrupted creation is found again, and a
-// changed deployment stands beside its predecessor.
+// changed deployment stands beside its predecessor. The whole of the user's name is
+// hashed too, as its case and its end may not fit.
 func physical(name, content string) string {
-	return naming.Name(strings.ToLower(name), longestDeployment, content)
+	return naming.Name(strings.ToLower(name), longestDeployment, naming.Hash([]string{name, content}))
 }
 
 // deploymentTags are all tags of a deployment.

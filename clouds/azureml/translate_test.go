@@ -89,9 +89,11 @@ func TestPhysicalNames(t *testing.T) {
 		"no way out": func(_ *driver.Deployment, s *driver.Settings) {
 			s.AzureML = &driver.AzureMLEndpoint{EgressPublic: new(false)}
 		},
-		"a record":          func(_ *driver.Deployment, s *driver.Settings) { s.Capture = &driver.Capture{Percent: 1} },
-		"a very long name":  func(d *driver.Deployment, _ *driver.Settings) { d.Name = strings.Repeat("long", 8) },
-		"a very short name": func(d *driver.Deployment, _ *driver.Settings) { d.Name = "a" },
+		"a record":                func(_ *driver.Deployment, s *driver.Settings) { s.Capture = &driver.Capture{Percent: 1} },
+		"a very long name":        func(d *driver.Deployment, _ *driver.Settings) { d.Name = strings.Repeat("long", 8) },
+		"one that ends otherwise": func(d *driver.Deployment, _ *driver.Settings) { d.Name = strings.Repeat("long", 7) + "west" },
+		"another case":            func(d *driver.Deployment, _ *driver.Settings) { d.Name = "MAIN" },
+		"a very short name":       func(d *driver.Deployment, _ *driver.Settings) { d.Name = "a" },
 	} {
 		d, s := base()
 		change(d, s)
