@@ -184,8 +184,8 @@ func share(all map[string]*int32, name string) int {
 	return 0
 }
 
-// phaseOf translates a deployment's state. One that has failed while it gets requests
-// goes on with what it was before.
+// phaseOf translates a deployment's state. One that has failed while it gets requests,
+// or copies of them, goes on with what it was before.
 func phaseOf(state ml.DeploymentProvisioningState, traffic int) (phase driver.Phase, damaged bool) {
 	switch state {
 	case ml.DeploymentProvisioningStateCreating, ml.DeploymentProvisioningStateUpdating, ml.DeploymentProvisioningStateScaling:
@@ -212,7 +212,7 @@ func (w *workspace) deploymentState(key driver.Key, e *endpoint, d *deployment, 
 	s.Replicas = max(1, int(deref(skuOf(d).Capacity)))
 	s.Scaling = driver.Scaling{Min: s.Replicas, Max: s.Replicas}
 	var damaged bool
-	if s.Phase, damaged = phaseOf(deref(p.ProvisioningState), s.Traffic); damaged {
+	if s.Phase, damaged = phaseOf(deref(p.ProvisioningState), s.Traffic+s.Mirror); damaged {
 		s.Repair = "its last change has failed"
 	}
 	_, own := ownName(key.Name, d)

@@ -286,6 +286,21 @@ func TestPrepareEndpoint(t *testing.T) {
 	}
 }
 
+// A deployment that has failed goes on with what it was before where it gets requests,
+// or copies of them: only then it has been ready.
+func TestFailedDeployments(t *testing.T) {
+	t.Parallel()
+	w := &workspace{d: &azureML{}, location: testLocation}
+	e := &endpoint{Properties: &ml.OnlineEndpointProperties{Traffic: map[string]*int32{"live": new(int32(100))}, MirrorTraffic: map[string]*int32{"shadow": new(int32(20))}}}
+	for name, want := range map[string]driver.Phase{"live": driver.Ready, "Shadow": driver.Ready, "idle": driver.Failed} {
+		d := &deployment{Name: new(name), Properties: &ml.ManagedOnlineDeployment{ProvisioningState: new(ml.DeploymentProvisioningStateFailed)}}
+		s := w.deploymentState(driver.Key{Name: "fraud"}, e, d, called{name: name, owned: true})
+		if s.Phase != want || (s.Repair != "") != (want == driver.Ready) {
+			t.Errorf("%s is %v, and to be repaired for %q", name, s.Phase, s.Repair)
+		}
+	}
+}
+
 func TestPrepareModel(t *testing.T) {
 	t.Parallel()
 	d := opened(t)
