@@ -236,14 +236,18 @@ func (d *azureML) SetLabels(ctx context.Context, spec *driver.EndpointSpec, _ *d
 	})
 }
 
-// SetTraffic sets all shares in one change.
-func (d *azureML) SetTraffic(ctx context.Context, spec *driver.EndpointSpec, _ *driver.EndpointState, shares []driver.Share) error {
+// SetTraffic sets all shares in one change. Shares that somebody has changed since they
+// were observed are a Conflict: what is to become of them was not decided.
+func (d *azureML) SetTraffic(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState, shares []driver.Share) error {
 	w, err := d.at(spec.Key.Location)
 	if err != nil {
 		return err
 	}
 	defer w.writing.lock(spec.Key.Name)()
-	return w.change(ctx, spec.Key.Name, func(_, e *endpoint) error {
+	return w.change(ctx, spec.Key.Name, func(read, e *endpoint) error {
+		if !sharedAs(read, seen) {
+			return mlerr.New(mlerr.Conflict, "somebody else has changed the shares of requests of the endpoint %s", spec.Key.ID())
+		}
 		for _, s := range shares {
 			setShare(e.Properties.Traffic, s.ID, s.Traffic)
 			setShare(e.Properties.MirrorTraffic, s.ID, s.Mirror)
@@ -252,6 +256,19 @@ func (d *azureML) SetTraffic(ctx context.Context, spec *driver.EndpointSpec, _ *
 		dropZeros(e.Properties.MirrorTraffic)
 		return nil
 	})
+}
+
+// sharedAs reports whether an endpoint shares out requests as it was seen to.
+func sharedAs(read *endpoint, seen *driver.EndpointState) bool {
+	live, copies := 0, 0
+	for i := range seen.Deployments {
+		d := &seen.Deployments[i]
+		if d.Traffic != share(read.Properties.Traffic, d.ID) || d.Mirror != share(read.Properties.MirrorTraffic, d.ID) {
+			return false
+		}
+		live, copies = live+d.Traffic, copies+d.Mirror
+	}
+	return live == total(read.Properties.Traffic) && copies == total(read.Properties.MirrorTraffic)
 }
 
 // setShare replaces a share, however its key is spelled.
