@@ -104,6 +104,9 @@ func (w *workspace) scale(ctx context.Context, endpoint, id string, s *driver.Sc
 	return failed(err, "cannot set what scales deployment %s of the endpoint %s", id, endpoint)
 }
 
+// defaultProfile has the bounds outside of schedules, which have profiles of their own.
+const defaultProfile = "default"
+
 // profiles are the bounds, with those that come into force at a time of day. Each
 // stays in force until the next one's time.
 func profiles(s *driver.Scaling, target, endpointID, id string) []*armmonitor.AutoscaleProfile {
@@ -111,7 +114,7 @@ func profiles(s *driver.Scaling, target, endpointID, id string) []*armmonitor.Au
 		return &armmonitor.AutoscaleProfile{Name: new(name), Rules: rules(s, low, target, endpointID, id),
 			Capacity: &armmonitor.ScaleCapacity{Minimum: new(strconv.Itoa(low)), Maximum: new(strconv.Itoa(high)), Default: new(strconv.Itoa(low))}}
 	}
-	all := []*armmonitor.AutoscaleProfile{profile("default", s.Min, s.Max)}
+	all := []*armmonitor.AutoscaleProfile{profile(defaultProfile, s.Min, s.Max)}
 	for i := range s.Schedules {
 		at, err := recurrence(&s.Schedules[i])
 		if err != nil {

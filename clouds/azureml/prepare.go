@@ -224,6 +224,7 @@ func prepareScaling(spec *driver.EndpointSpec, dep *driver.Deployment, path stri
 		if sch.Timezone == "" {
 			sch.Timezone = "UTC"
 		}
+		r.when(strings.EqualFold(sch.Name, defaultProfile), cannot, path+".schedules", "Choose another name", "azure_ml calls the bounds outside of schedules %q", defaultProfile)
 		r.when(sch.Min < 1, cannot, path+".schedules", "Use at least 1", "azure_ml keeps at least one replica of a deployment, also by schedule %s", sch.Name)
 		r.when(sch.Max > mostInstances, cannot, path+".schedules", "Use at most 50", "azure_ml has at most %d replicas of a deployment", mostInstances)
 		if _, err := recurrence(sch); err != nil && !spec.Unknown.In(path+".schedules") {

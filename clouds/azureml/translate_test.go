@@ -277,6 +277,11 @@ func TestPrepareEndpoint(t *testing.T) {
 			t.Errorf("%s is judged though it is not known: %v", path, err)
 		}
 	}
+	taken := base()
+	taken.Deployments[0].Scaling.Schedules = []driver.Schedule{{Name: "Default", Cron: "0 8 * * *", Min: 1, Max: 1}}
+	if err := d.PrepareEndpoint(taken); mlerr.PathOf(err) != "deployments.main.scaling.schedules" || !strings.Contains(err.Error(), "outside of schedules") {
+		t.Errorf("a schedule has the name of the bounds: %v", err)
+	}
 	spec := base()
 	spec.Deployments[0].Model = driver.VersionRef{Native: "azureml://registries/shared/models/fraud/versions/3"}
 	spec.Deployments[0].Compute.InstanceType = "standard_ds3_v2"
