@@ -141,7 +141,7 @@ func (p *endpointPlan) forgetResolved(computed members) {
 	for name, v := range all.Elements() {
 		o, _ := v.(types.Object)
 		m := copyOf(o)
-		if p.spec.Unknown.In("deployments." + name + ".compute") {
+		if p.spec.Unknown.In("deployments."+name+".compute") || p.spec.Unknown.At("azure_ml.compute") {
 			m.forget("instance_type")
 		}
 		if p.spec.Unknown.In("deployments." + name + ".model") {

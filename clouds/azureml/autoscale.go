@@ -182,8 +182,11 @@ func (w *workspace) sharedScalers(ctx context.Context) (map[string]*scaler, erro
 	return w.scalers.get(ctx, w.listScalers)
 }
 
-// scaled fills in how a deployment is scaled.
-func (w *workspace) scaled(d *driver.DeploymentState, endpoint string, scalers map[string]*scaler) {
+// scaled fills in how a deployment is scaled: one on a cluster has that in itself.
+func (w *workspace) scaled(d *driver.DeploymentState, endpoint string, e *endpoint, scalers map[string]*scaler) {
+	if clusterSeen(e) != "" {
+		return
+	}
 	s := scalers[strings.ToLower(w.deploymentID(endpoint, d.ID))]
 	if s == nil || !deref(s.Properties.Enabled) {
 		d.Scaling = driver.Scaling{Min: d.Replicas, Max: d.Replicas}

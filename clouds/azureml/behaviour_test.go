@@ -405,16 +405,3 @@ func TestCredentials(t *testing.T) {
 		})
 	}
 }
-
-// An endpoint on a cluster is seen, and not deployed to.
-func TestKubernetesCompute(t *testing.T) {
-	t.Parallel()
-	h := newHarness(t)
-	c, _ := h.cloud(t)
-	ref := h.published(t, c, "fraud", "one")
-	h.call(t, http.MethodPut, here+"computes/cluster"+learning, map[string]any{"location": h.region(t), "properties": map[string]any{"computeType": "Kubernetes", "properties": map[string]any{}}})
-	h.change(t, http.MethodPut, here+"onlineEndpoints/legacy"+learning, map[string]any{"location": h.region(t), "properties": map[string]any{"authMode": "Key", "compute": here + "computes/cluster"}})
-	if _, err := h.apply(t.Context(), c, h.endpoint("legacy", ref)); !mlerr.Is(err, mlerr.Unsupported) || !strings.Contains(err.Error(), "Kubernetes compute cluster") {
-		t.Errorf("it is deployed to: %v", err)
-	}
-}

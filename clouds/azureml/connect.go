@@ -53,6 +53,7 @@ type clients struct {
 	Datastores          *ml.DatastoresClient
 	OnlineEndpoints     *ml.OnlineEndpointsClient
 	OnlineDeployments   *ml.OnlineDeploymentsClient
+	Computes            *ml.ComputeClient
 	Usages              *ml.UsagesClient
 	AutoscaleSettings   *armmonitor.AutoscaleSettingsClient
 	RoleAssignments     *armauthorization.RoleAssignmentsClient
@@ -97,7 +98,7 @@ func (d *azureML) clients(subscription string) (c clients, err error) {
 	c = clients{
 		Workspaces: made.NewWorkspacesClient(), ModelContainers: made.NewModelContainersClient(), ModelVersions: made.NewModelVersionsClient(),
 		EnvironmentVersions: made.NewEnvironmentVersionsClient(), Environments: made.NewEnvironmentContainersClient(), DataVersions: made.NewDataVersionsClient(), Datastores: made.NewDatastoresClient(),
-		OnlineEndpoints: made.NewOnlineEndpointsClient(), OnlineDeployments: made.NewOnlineDeploymentsClient(), Usages: made.NewUsagesClient(),
+		OnlineEndpoints: made.NewOnlineEndpointsClient(), OnlineDeployments: made.NewOnlineDeploymentsClient(), Computes: made.NewComputeClient(), Usages: made.NewUsagesClient(),
 	}
 	if c.AutoscaleSettings, err = armmonitor.NewAutoscaleSettingsClient(subscription, cred, o); err != nil {
 		return c, err

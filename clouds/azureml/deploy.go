@@ -5,6 +5,7 @@ package azureml
 
 import (
 	"context"
+	"strings"
 
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 
@@ -39,14 +40,14 @@ func (d *azureML) Deploy(ctx context.Context, spec *driver.EndpointSpec, seen *d
 	if err != nil {
 		return err
 	}
-	if compute := deref(read.Properties.Compute); compute != "" {
-		return mlerr.New(mlerr.Unsupported, "the endpoint %s is on the Kubernetes compute %s, where this release deploys nothing", spec.Key.ID(), last(compute)).At("deployments").
-			WithHint("Use a managed endpoint, or deploy to that cluster with platform = \"kubernetes\"")
+	if is := clusterSeen(read); !strings.EqualFold(is, clusterOf(&spec.Settings)) {
+		return mlerr.New(mlerr.Unsupported, "the endpoint %s is %s, which is fixed when it is created", spec.Key.ID(), onWhat(is)).At(attributeCompute).
+			WithHint("Give the endpoint another name, or destroy it first")
 	}
 	if err := w.markUntested(ctx, spec, read); err != nil {
 		return err
 	}
-	id := physical(name, contentHash(dep, &spec.Settings))
+	id := physical(name, contentHash(dep, &spec.Settings), longestOn(spec.Key.Name, clusterOf(&spec.Settings) != ""))
 	if repaired := damaged(seen, dep); repaired != "" {
 		id = repaired
 	}
@@ -65,10 +66,22 @@ func (d *azureML) Deploy(ctx context.Context, spec *driver.EndpointSpec, seen *d
 	return w.deploy(ctx, spec, dep, id, capacity)
 }
 
+func sameCompute(a, b *driver.Compute) bool {
+	return a.InstanceType == b.InstanceType && resourcesText(a) == resourcesText(b)
+}
+
+// onWhat says where an endpoint is.
+func onWhat(cluster string) string {
+	if cluster == "" {
+		return "managed, and on no Kubernetes compute"
+	}
+	return "on the Kubernetes compute " + cluster
+}
+
 // damaged is the platform's name of a deployment that is to be repaired, "" of none.
 func damaged(seen *driver.EndpointState, dep *driver.Deployment) string {
 	for i := range seen.Deployments {
-		if now := &seen.Deployments[i]; now.Name == dep.Name && now.Repair != "" && now.Model == dep.Model && now.Compute.InstanceType == dep.Compute.InstanceType {
+		if now := &seen.Deployments[i]; now.Name == dep.Name && now.Repair != "" && now.Model == dep.Model && sameCompute(&now.Compute, &dep.Compute) {
 			return now.ID
 		}
 	}
@@ -99,9 +112,10 @@ func same(endpoint string, now *deployment, p *ml.OnlineDeploymentProperties) bo
 		return false
 	}
 	carried := carriedBy(now, p, true)
-	dep := &driver.Deployment{Compute: computeOf(deref(p.InstanceType)), Env: own, Model: driver.VersionRef{Native: tag(now.Tags, tagModel)}}
+	dep := &driver.Deployment{Compute: computeSeen(now), Env: own, Model: driver.VersionRef{Native: tag(now.Tags, tagModel)}}
 	content := contentHash(dep, &carried)
-	return content == tag(now.Tags, tagContent) && deref(now.Name) == physical(name, content)
+	_, cluster := now.Properties.(*ml.KubernetesOnlineDeployment)
+	return content == tag(now.Tags, tagContent) && deref(now.Name) == physical(name, content, longestOn(endpoint, cluster))
 }
 
 // markUntested notes on an endpoint that a smoke test is due. The endpoint takes no
@@ -167,7 +181,10 @@ func (w *workspace) sendDeployment(ctx context.Context, endpoint, id, kind strin
 // quotaWords says which quota a deployment takes.
 func quotaWords(dep *driver.Deployment) string {
 	t, ok := hardware.Lookup(string(driver.AzureML), dep.Compute.InstanceType)
-	if !ok {
+	switch {
+	case !ok && !sizeForm.MatchString(dep.Compute.InstanceType):
+		return "the cluster has too little left for it"
+	case !ok:
 		return "the quota of " + dep.Compute.InstanceType + " does not suffice"
 	}
 	return t.QuotaWords(max(1, dep.Scaling.Min))
@@ -187,7 +204,7 @@ func (d *azureML) SetScaling(ctx context.Context, spec *driver.EndpointSpec, see
 	id := ""
 	for i := range seen.Deployments {
 		now := &seen.Deployments[i]
-		if now.Name == name && now.Model == dep.Model && (id == "" || now.Compute.InstanceType == dep.Compute.InstanceType) {
+		if now.Name == name && now.Model == dep.Model && (id == "" || sameCompute(&now.Compute, &dep.Compute)) {
 			id = now.ID
 		}
 	}
@@ -195,6 +212,9 @@ func (d *azureML) SetScaling(ctx context.Context, spec *driver.EndpointSpec, see
 		return mlerr.New(mlerr.NotFound, "%s does not serve deployment %s", spec.Key.ID(), name)
 	}
 	defer w.writing.lock(spec.Key.Name)()
+	if clusterOf(&spec.Settings) != "" {
+		return w.scaleOnCluster(ctx, spec.Key.Name, id, &dep.Scaling)
+	}
 	target := w.deploymentID(spec.Key.Name, id)
 	if !dep.Scaling.Automatic() {
 		if err := w.unscaleAll(ctx, target); err != nil {

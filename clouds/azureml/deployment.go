@@ -25,13 +25,14 @@ type content struct {
 	Env                          map[string]string
 	Capture                      *driver.Capture
 	Egress                       *bool
+	Resources                    string `json:",omitempty"` // of a replica on a cluster
 }
 
 // contentHash identifies what a deployment is made with. Where it is does not matter:
 // names are an endpoint's own.
 func contentHash(dep *driver.Deployment, s *driver.Settings) string {
 	return naming.Hash(content{Model: modelWords(dep.Model), InstanceType: strings.ToLower(dep.Compute.InstanceType), Timeout: s.RequestTimeout.String(),
-		Env: nonEmpty(dep.Env), Capture: s.Capture, Egress: egressPublic(s)})
+		Env: nonEmpty(dep.Env), Capture: s.Capture, Egress: egressPublic(s), Resources: resourcesText(&dep.Compute)})
 }
 
 // served is what a version brings along to a deployment of it.
@@ -64,7 +65,7 @@ func made(location *string, endpoint string, dep *driver.Deployment, s *driver.S
 	size, _ := hardware.Lookup(string(driver.AzureML), dep.Compute.InstanceType)
 	probe := func() *ml.ProbeSettings {
 		failures := patienceOfProbes
-		if size.AcceleratorCount > 0 {
+		if size.AcceleratorCount > 0 || dep.Compute.Accelerator != nil || clusterOf(s) != "" && dep.Compute.InstanceType != "" { // which may have some
 			failures = patienceForLoads
 		}
 		return &ml.ProbeSettings{InitialDelay: iso(probePeriod), Period: iso(probePeriod), Timeout: iso(longestProbe), SuccessThreshold: new(int32(1)), FailureThreshold: new(int32(failures))}
@@ -73,7 +74,7 @@ func made(location *string, endpoint string, dep *driver.Deployment, s *driver.S
 		EndpointComputeType: new(ml.EndpointComputeTypeManaged), Model: new(from.modelID), InstanceType: new(dep.Compute.InstanceType),
 		EnvironmentVariables: pointers(env), Properties: map[string]*string{propertyEnv: new(envText(dep.Env)), propertyVariables: new(variables(env))},
 		RequestSettings: &ml.OnlineRequestSettings{RequestTimeout: iso(cmp.Or(s.RequestTimeout, defaultTimeout)),
-			MaxConcurrentRequestsPerInstance: new(int32(concurrent(size)))},
+			MaxConcurrentRequestsPerInstance: new(int32(max(concurrent(size), int(dep.Compute.CPU))))},
 		LivenessProbe: probe(), ReadinessProbe: probe(), ScaleSettings: &ml.DefaultScaleSettings{ScaleType: new(ml.ScaleTypeDefault)},
 		DataCollector: collector(s.Capture, from.data), AppInsightsEnabled: new(false),
 	}
@@ -90,7 +91,11 @@ func made(location *string, endpoint string, dep *driver.Deployment, s *driver.S
 		}
 	}
 	tags := deploymentTags(endpoint, dep, contentHash(dep, s), s)
-	return deployment{Location: location, Tags: pointers(tags), SKU: &ml.SKU{Name: new("Default"), Capacity: new(int32(capacity))}, Properties: p}
+	out := deployment{Location: location, Tags: pointers(tags), SKU: &ml.SKU{Name: new("Default"), Capacity: new(int32(capacity))}, Properties: p}
+	if clusterOf(s) != "" {
+		out.Properties = onCluster(p, dep)
+	}
+	return out
 }
 
 // concurrent is how many requests an instance is given at once: the platform's one
@@ -206,11 +211,11 @@ func phaseOf(state ml.DeploymentProvisioningState, traffic int) (phase driver.Ph
 func (w *workspace) deploymentState(key driver.Key, e *endpoint, d *deployment, is called) driver.DeploymentState {
 	name, p := deref(d.Name), d.Properties.GetOnlineDeploymentProperties()
 	s := driver.DeploymentState{ID: name, Owned: is.owned, Deployment: driver.Deployment{Name: is.name, Traffic: share(e.Properties.Traffic, name), Mirror: share(e.Properties.MirrorTraffic, name),
-		Model: w.modelOf(key, d, deref(p.Model)), Compute: computeOf(deref(p.InstanceType))}}
+		Model: w.modelOf(key, d, deref(p.Model)), Compute: computeSeen(d)}}
 	env, noted := ownEnv(p)
 	s.Env = env
 	s.Replicas = max(1, int(deref(skuOf(d).Capacity)))
-	s.Scaling = driver.Scaling{Min: s.Replicas, Max: s.Replicas}
+	s.Scaling = scalingSeen(p.ScaleSettings, s.Replicas)
 	var damaged bool
 	if s.Phase, damaged = phaseOf(deref(p.ProvisioningState), s.Traffic+s.Mirror); damaged {
 		s.Repair = "its last change has failed"

@@ -6,7 +6,9 @@
 //
 // A model is a model container whose versions are numbered by us, an endpoint a
 // managed online endpoint, and a deployment one of its deployments, whose name is the
-// user's and a hash of what cannot change while it runs. What serves a version is an
+// user's and a hash of what cannot change while it runs. An endpoint with
+// azure_ml.compute is on a Kubernetes cluster that is attached to the workspace: its
+// deployments are of that kind, and scale themselves. What serves a version is an
 // environment that is named for its content, or the platform's own server. What scales
 // a deployment is an autoscale setting, and who may call an endpoint are assignments of
 // a role on it. Marks are tags that begin with "tfml-".
@@ -55,6 +57,7 @@
 //	OnlineDeployments.GetLogs (onlineEndpoints/deployments/getLogs/action)
 //	OnlineDeployments.List (onlineEndpoints/deployments/read)
 //	OnlineDeployments.Update (onlineEndpoints/deployments/write)
+//	Computes.Get (computes/read)
 //	Usages.List (Microsoft.MachineLearningServices/locations/usages/read)
 //	AutoscaleSettings.CreateOrUpdate (Microsoft.Insights/autoscaleSettings/write)
 //	AutoscaleSettings.Delete (Microsoft.Insights/autoscaleSettings/delete)

@@ -23,6 +23,9 @@ func endpointTags(spec *driver.EndpointSpec) map[string]string {
 	if id := identityOf(&spec.Settings); id != "" {
 		tags[tagIdentity] = id
 	}
+	if name := clusterOf(&spec.Settings); name != "" {
+		tags[tagCompute] = name
+	}
 	if key := spec.Settings.Encryption.Key; key != "" {
 		tags[tagKey] = key
 	}
@@ -88,7 +91,7 @@ func (d *azureML) CreateEndpoint(ctx context.Context, spec *driver.EndpointSpec)
 	}
 	mode := authModes[s.Auth.Mode]
 	return w.send(ctx, name, creating, endpoint{Location: about.Location, Tags: pointers(tags), Identity: identity(identityOf(s)), Properties: &ml.OnlineEndpointProperties{
-		AuthMode: &mode, PublicNetworkAccess: publicAccess(s.Network.Access), Traffic: map[string]*int32{}, MirrorTraffic: map[string]*int32{}}})
+		AuthMode: &mode, PublicNetworkAccess: publicAccess(s), Compute: w.clusterID(s), Traffic: map[string]*int32{}, MirrorTraffic: map[string]*int32{}}})
 }
 
 // send begins to make an endpoint what is sent, and nothing else: what is left out is
@@ -152,6 +155,10 @@ func (d *azureML) UpdateSettings(ctx context.Context, spec *driver.EndpointSpec,
 		return mlerr.New(mlerr.Unsupported, "the identity of the Azure ML endpoint %s is fixed when it is created", spec.Key.ID()).At("azure_ml.identity").
 			WithHint("Give the endpoint another name, or destroy it first")
 	}
+	if is, wanted := clusterOf(now), clusterOf(want); !strings.EqualFold(is, wanted) {
+		return mlerr.New(mlerr.Unsupported, "the Azure ML endpoint %s is %s, which is fixed when it is created", spec.Key.ID(), onWhat(is)).At(attributeCompute).
+			WithHint("Give the endpoint another name, or destroy it first")
+	}
 	about, err := w.workspaceInfo(ctx)
 	if err != nil {
 		return err
@@ -180,7 +187,10 @@ func (d *azureML) UpdateSettings(ctx context.Context, spec *driver.EndpointSpec,
 			}
 		}
 		mode := authModes[want.Auth.Mode]
-		e.Properties.AuthMode, e.Properties.PublicNetworkAccess = &mode, publicAccess(want.Network.Access)
+		e.Properties.AuthMode = &mode
+		if public := publicAccess(want); public != nil {
+			e.Properties.PublicNetworkAccess = public
+		}
 		return nil
 	})
 }

@@ -178,6 +178,7 @@ const (
 	identityHint = "Grant the endpoint's identity Storage Blob Data Reader on the workspace's storage account and AcrPull on the container registry; " +
 		"a system-assigned identity gets both from Azure ML"
 	nameHint    = "Names of endpoints are unique in a region, across all customers: choose another name"
+	clusterHint = "Attach the cluster to the workspace first: az ml compute attach --type Kubernetes"
 	networkHint = "Provision the workspace's managed network first: az ml workspace provision-network"
 )
 
@@ -194,6 +195,7 @@ var meanings = []struct {
 	{[]string{"MissingSubscriptionRegistration", "SubscriptionNotRegistered"}, mlerr.PermissionDenied, providersHint},
 	{[]string{"ScopeLocked"}, mlerr.PermissionDenied, "Remove the lock of the resource, its group or its subscription"},
 	{[]string{"OutOfQuota", "QuotaExceeded", "OperationNotAllowed"}, mlerr.QuotaExceeded, quotaHint},
+	{[]string{"ComputeNotFound"}, mlerr.InvalidArgument, clusterHint},
 	{[]string{"WorkspaceManagedNetworkNotReady"}, mlerr.InvalidArgument, networkHint},
 	{[]string{"TooManyRequests", "OperationCanceled", "ACRTokenExchangeFailed", "ACRSecretError"}, mlerr.Throttled, ""},
 	{[]string{"ResourceGroupNotFound", "ParentResourceNotFound", "ResourceNotFound", "NotFound", "EndpointNotFound"}, mlerr.NotFound, ""},
@@ -267,6 +269,7 @@ var attributes = []struct{ field, path string }{
 	{"requestTimeout", "request_timeout"}, {"dataCollector", "capture"}, {"environmentVariables", "deployments"}, {"publicNetworkAccess", "network.access"},
 	{"egressPublicNetworkAccess", "azure_ml.egress_public"}, {"authMode", "auth.mode"}, {"userAssignedIdentities", "azure_ml.identity"}, {"tags", "labels"},
 	{"principalId", "auth.invokers"}, {"principal", "auth.invokers"},
+	{"The compute ", attributeCompute},
 }
 
 // attribute is the attribute that a refusal is about, where the platform names the
@@ -288,6 +291,12 @@ var explanations = []struct{ code, words string }{
 	{"BadArgument", "the image or the model could not be fetched: " + identityHint},
 	{"OutOfQuota", quotaHint},
 	{"WorkspaceManagedNetworkNotReady", networkHint},
+	{"PodUnschedulable", "no node of the cluster has what a replica asks for: ask for less in compute, or for another instance_type"},
+	{"PodOutOfMemory", "its container needs more than compute.memory_gib, or its instance type, gives it"},
+	{"KubernetesCrashLoopBackOff", "its container ends again and again; the log tells why"},
+	{"ImagePullLoopBackOff", "the cluster cannot fetch the image: let it pull from the registry"},
+	{"NamespaceNotFound", "the namespace that the compute was attached with is gone from the cluster"},
+	{"KubernetesUnaccessible", "the workspace does not reach the cluster: look at the state of its machine learning extension"},
 	{"SecretsInjectionError", "grant the endpoint's identity Key Vault Secrets User on the vault that a variable names"},
 }
 

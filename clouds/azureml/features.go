@@ -13,7 +13,7 @@ func (d *azureML) Features() *driver.Features {
 		MinReplicas:       1,
 		ArtifactSchemes:   readSchemes(),
 		Carried:           []string{carriedCapture, carriedTimeout, carriedEgress},
-		Replace:           []string{"azure_ml.identity"},
+		Replace:           []string{"azure_ml.identity", attributeCompute},
 		Gaps:              gaps,
 	}
 }

@@ -40,6 +40,7 @@ const (
 	tagDestination = "tfml-capture-destination"
 	tagEgress      = "tfml-egress-public"
 	tagIdentity    = "tfml-identity"
+	tagCompute     = "tfml-compute"
 	tagKey         = "tfml-encryption-key"
 
 	// Properties of versions and deployments, which cannot change.
@@ -151,15 +152,15 @@ func checkLabels(labels map[string]string, reserved int) error {
 	return all.Err()
 }
 
-// longestDeployment is how long the platform's name of a deployment may be.
+// longestDeployment is what the platform allows.
 const longestDeployment = 32
 
 // physical is the platform's name of a deployment: the user's, and a hash of what
 // cannot change while it runs. So an interrupted creation is found again, and a
 // changed deployment stands beside its predecessor. The whole of the user's name is
 // hashed too, as its case and its end may not fit.
-func physical(name, content string) string {
-	return naming.Name(strings.ToLower(name), longestDeployment, naming.Hash([]string{name, content}))
+func physical(name, content string, longest int) string {
+	return naming.Name(strings.ToLower(name), longest, naming.Hash([]string{name, content}))
 }
 
 // deploymentTags are all tags of a deployment.

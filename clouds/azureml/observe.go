@@ -133,7 +133,7 @@ func (w *workspace) confirmed(ctx context.Context, key driver.Key, known *driver
 		if s.Deployments[i].Phase != driver.Ready {
 			return nil, nil //nolint:nilnil // as above
 		}
-		w.scaled(&s.Deployments[i], key.Name, scalers)
+		w.scaled(&s.Deployments[i], key.Name, e, scalers)
 	}
 	s.Settings.Auth.Invokers, s.Memo = known.Settings.Auth.Invokers, known.Memo
 	if full {
@@ -163,7 +163,7 @@ func (w *workspace) glance(ctx context.Context, key driver.Key, running []starte
 	s := w.state(key, e, all)
 	for i := range s.Deployments {
 		for j := range known.Deployments {
-			if s.Deployments[i].ID == known.Deployments[j].ID {
+			if s.Deployments[i].ID == known.Deployments[j].ID && clusterSeen(e) == "" {
 				s.Deployments[i].Scaling = known.Deployments[j].Scaling
 			}
 		}
@@ -228,7 +228,7 @@ func (w *workspace) read(ctx context.Context, key driver.Key, running []started,
 	}
 	s := w.state(key, e, all)
 	for i := range s.Deployments {
-		w.scaled(&s.Deployments[i], key.Name, scalers)
+		w.scaled(&s.Deployments[i], key.Name, e, scalers)
 	}
 	w.overlay(s, running)
 	w.told(key.Name, creating, updating, deleting, scaling, undeploying)

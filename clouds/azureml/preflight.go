@@ -20,7 +20,8 @@ import (
 func fitting(spec *driver.EndpointSpec, about *ml.Workspace) error {
 	p := about.Properties
 	var all mlerr.List
-	if deref(p.V1LegacyMode) {
+	cluster := clusterOf(&spec.Settings) != "" || spec.Unknown.At(attributeCompute)
+	if deref(p.V1LegacyMode) && !cluster {
 		all.Add(mlerr.New(mlerr.InvalidArgument, "the workspace is in legacy mode, in which it has no managed endpoints").At("location").
 			WithHint("Set v1_legacy_mode of the workspace to false"))
 	}
@@ -28,7 +29,7 @@ func fitting(spec *driver.EndpointSpec, about *ml.Workspace) error {
 		all.Add(mlerr.New(mlerr.InvalidArgument, "the workspace's managed network decides what deployments reach").At(carriedEgress).
 			WithHint("Leave azure_ml.egress_public out, and change the outbound rules of the workspace"))
 	}
-	if status := managedStatus(p); managed(p) && status != "" && !strings.EqualFold(status, string(ml.ManagedNetworkStatusActive)) {
+	if status := managedStatus(p); managed(p) && !cluster && status != "" && !strings.EqualFold(status, string(ml.ManagedNetworkStatusActive)) {
 		all.Add(mlerr.New(mlerr.InvalidArgument, "the workspace's managed network is %s", strings.ToLower(status)).At("location").WithHint("%s", networkHint))
 	}
 	if !spec.Unknown.At("encryption.key") {
@@ -117,6 +118,10 @@ func (d *azureML) Preflight(ctx context.Context, spec *driver.EndpointSpec, seen
 	}
 	if err := fitting(spec, about); err != nil {
 		return warnings, err
+	}
+	if clusterOf(&spec.Settings) != "" || spec.Unknown.At(attributeCompute) {
+		more, err := w.clusterFits(ctx, spec)
+		return append(warnings, more...), err
 	}
 	if spec.Settings.Encryption.Key != "" {
 		warnings = append(warnings, "The disks of instances are encrypted with Microsoft's keys: the workspace's key is for what it stores")

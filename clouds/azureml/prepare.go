@@ -4,6 +4,7 @@
 package azureml
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"sort"
@@ -61,10 +62,14 @@ var (
 // PrepareEndpoint makes spec canonical and refuses what Azure ML cannot do.
 func (d *azureML) PrepareEndpoint(spec *driver.EndpointSpec) error {
 	fillIn(spec)
+	nameCluster(spec)
 	r := refusal{unknown: spec.Unknown}
 	r.Add(checkName("name", driver.KindEndpoint, spec.Key.Name, spec.Unknown))
 	r.Add(checkLabels(spec.Labels, reservedTags+len(spec.Deployments)))
 	checkSettings(spec, &r)
+	if clusterOf(&spec.Settings) != "" && !spec.Unknown.At(attributeCompute) {
+		checkCluster(spec, &r)
+	}
 	mirrored := 0
 	for i := range spec.Deployments {
 		dep := &spec.Deployments[i]
@@ -119,7 +124,11 @@ func checkSettings(spec *driver.EndpointSpec, r *refusal) {
 			"Azure ML captures into datastores of the workspace only")
 		fits(r, "capture.destination", c.Destination)
 	}
-	r.when(s.RequestTimeout < 0 || s.RequestTimeout > longestRequest || s.RequestTimeout%time.Millisecond != 0, wrong, "request_timeout", "Use 1ms to 3m",
+	longest := longestRequest
+	if clusterOf(s) != "" || spec.Unknown.At(attributeCompute) {
+		longest = longestOnCluster
+	}
+	r.when(s.RequestTimeout < 0 || s.RequestTimeout > longest || s.RequestTimeout%time.Millisecond != 0, wrong, "request_timeout", fmt.Sprintf("Use 1ms to %.0fm", longest.Minutes()),
 		"Azure ML does not give a request %s", s.RequestTimeout)
 	if id := identityOf(s); id != "" {
 		r.when(!identityForm.MatchString(id), wrong, "azure_ml.identity", "Use /subscriptions/…/userAssignedIdentities/<name>", "%q is not the id of a user-assigned identity", id)
@@ -151,7 +160,9 @@ func prepareDeployment(spec *driver.EndpointSpec, dep *driver.Deployment, r *ref
 	checkVariables(dep.Env, path+".env", r)
 	r.when(dep.Mirror > mostMirror, cannot, path+".mirror", "Use at most 50", "azure_ml copies at most %d percent of the requests", mostMirror)
 	r.when(dep.Mirror > 0 && dep.Traffic > 0, cannot, path+".mirror", "Give it no traffic while it is a shadow", "azure_ml copies no requests to a deployment that answers some")
-	r.Add(resolveCompute(spec, dep, path))
+	if clusterOf(&spec.Settings) == "" {
+		r.Add(resolveCompute(spec, dep, path))
+	}
 	prepareScaling(spec, dep, path+".scaling", r)
 }
 
@@ -169,7 +180,7 @@ func checkVariables(env map[string]string, path string, r *refusal) {
 // passed on.
 func resolveCompute(spec *driver.EndpointSpec, dep *driver.Deployment, path string) error {
 	c, platform := &dep.Compute, string(driver.AzureML)
-	if spec.Unknown.In(path + ".compute") {
+	if spec.Unknown.In(path+".compute") || spec.Unknown.At(attributeCompute) {
 		return nil
 	}
 	c.Attached = nil

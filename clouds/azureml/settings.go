@@ -94,8 +94,12 @@ func authMode(m ml.EndpointAuthMode) string {
 	return string(m)
 }
 
-func publicAccess(access string) *ml.PublicNetworkAccessType {
-	if access == accessPrivate {
+// publicAccess is nil where the cluster says who reaches an endpoint.
+func publicAccess(s *driver.Settings) *ml.PublicNetworkAccessType {
+	switch {
+	case clusterOf(s) != "":
+		return nil
+	case s.Network.Access == accessPrivate:
 		return new(ml.PublicNetworkAccessTypeDisabled)
 	}
 	return new(ml.PublicNetworkAccessTypeEnabled)
@@ -116,8 +120,8 @@ func settingsOf(e *endpoint, owned bool, busiest *driver.Settings) driver.Settin
 	}
 	s.Auth.Mode = authMode(deref(p.AuthMode))
 	s.Encryption.Key = tag(e.Tags, tagKey)
-	if id := userAssigned(e); id != "" {
-		special := driver.AzureMLEndpoint{Identity: id, EgressPublic: egressPublic(&s)}
+	if id, cluster := userAssigned(e), clusterSeen(e); id != "" || cluster != "" {
+		special := driver.AzureMLEndpoint{Identity: id, EgressPublic: egressPublic(&s), Compute: cluster}
 		s.AzureML = &special
 	}
 	return s

@@ -97,7 +97,7 @@ func TestPhysicalNames(t *testing.T) {
 	} {
 		d, s := base()
 		change(d, s)
-		name := physical(d.Name, contentHash(d, s))
+		name := physical(d.Name, contentHash(d, s), longestDeployment)
 		if !valid.MatchString(name) || seen[name] != "" {
 			t.Errorf("%s: %q, as for %q", reason, name, seen[name])
 		}

@@ -200,6 +200,7 @@ type VertexAIEndpoint struct {
 type AzureMLEndpoint struct {
 	Identity     string `json:"identity,omitempty"`
 	EgressPublic *bool  `json:"egress_public,omitempty"` // nil leaves it to the workspace
+	Compute      string `json:"compute,omitempty"`       // a Kubernetes compute of the workspace; "" is the platform's own machines
 }
 
 // KubernetesEndpoint is what only Kubernetes endpoints have.

@@ -256,10 +256,14 @@ func TestWorkspaces(t *testing.T) {
 	s.refused(400, "BadRequest", "managed network", "PUT", "onlineEndpoints/managed/deployments/blue", deploy(`,"egressPublicNetworkAccess":"Enabled"`))
 	s.wants(s.ok("PUT", "onlineEndpoints/managed/deployments/blue", deploy("")), "properties.egressPublicNetworkAccess", "null")
 	// On Kubernetes deployments are made one after the other.
-	kube := func(body string) string { return strings.Replace(body, `"Managed"`, `"Kubernetes"`, 1) }
+	kube := func(body string) string {
+		return strings.NewReplacer(`"Managed"`, `"Kubernetes"`, `"STANDARD_DS3_V2"`, `"defaultinstancetype"`).Replace(body)
+	}
 	s.refused(400, "BadRequest", "does not fit", "PUT", "onlineEndpoints/kube/deployments/blue", deploy(""))
 	s.ok("PUT", "onlineEndpoints/kube/deployments/blue", kube(deploy(`,"containerResourceRequirements":{"containerResourceRequests":{"cpu":"1"}}`)))
 	s.refused(409, "Conflict", "blue", "PUT", "onlineEndpoints/kube/deployments/green", kube(deploy("")))
+	s.minutes(10)
+	s.clusterRefuses(func(more string) string { return kube(deploy(more)) })
 	s.ok("DELETE", "", "")
 	s.refused(404, "ResourceNotFound", workspace, "GET", "", "")
 	s.refused(404, "ResourceNotFound", workspace, "GET", "onlineEndpoints/managed", "")

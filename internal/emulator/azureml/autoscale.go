@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 )
 
@@ -107,6 +108,9 @@ func (r *request) checkTarget(uri string) error {
 	}
 	if d == nil {
 		return refuse(http.StatusNotFound, "ResourceNotFound", "The target resource %s of the autoscale setting was not found.", uri)
+	}
+	if d.settings().compute != ml.EndpointComputeTypeManaged {
+		return invalidAutoscale("The resource %s cannot be scaled by autoscale settings: it is on a Kubernetes compute, and scales itself.", uri)
 	}
 	keys, err := r.prefixed(kindAutoscale, "")
 	if err != nil {

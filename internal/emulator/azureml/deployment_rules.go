@@ -26,7 +26,6 @@ const (
 	mostCollections  = 5
 	longestManaged   = 180 * time.Second
 	longestOnCluster = 300 * time.Second
-	longestNames     = 62 // of an endpoint and a deployment on Kubernetes together
 )
 
 func checkSKU(sku *ml.SKU) error {
@@ -68,7 +67,7 @@ func (r *request) checkDeployment(ws *workspace, e *endpoint, in *ml.OnlineDeplo
 	if err := checkTags(in.Tags); err != nil {
 		return err
 	}
-	for _, check := range []func(*workspace, settings) error{r.checkServed, r.checkMachine, r.checkServing, r.checkCollector} {
+	for _, check := range []func(*workspace, settings) error{r.checkServed, r.checkMachine, r.checkServing, r.checkCollector, r.checkOnCluster} {
 		if err := check(ws, s); err != nil {
 			return err
 		}
@@ -228,7 +227,7 @@ func (r *request) checkCollector(_ *workspace, s settings) error {
 func (r *request) checkDeploymentChange(d *deployment, in *ml.OnlineDeployment) error {
 	is, s := d.settings(), mustSettings(in)
 	switch {
-	case !same(value(is.instance), value(s.instance)):
+	case !same(instanceOf(is), instanceOf(s)):
 		return badRequest("The instanceType of a deployment cannot be changed after it has been created. Create another deployment and move the traffic.")
 	case value(is.egress) != value(s.egress) && s.egress != nil:
 		return badRequest("The egressPublicNetworkAccess of a deployment cannot be changed after it has been created.")
@@ -318,7 +317,7 @@ func tidyDeployment(in *ml.OnlineDeployment, ws *workspace) {
 	case *ml.KubernetesOnlineDeployment:
 		p.ProvisioningState = nil
 		p.LivenessProbe, p.ReadinessProbe, p.RequestSettings = tidyProbe(p.LivenessProbe), tidyProbe(p.ReadinessProbe), tidyRequests(p.RequestSettings)
-		scale(&p.ScaleSettings)
+		tidyOnCluster(p, in.SKU)
 		logs(&p.AppInsightsEnabled)
 	}
 }

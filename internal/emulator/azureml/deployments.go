@@ -47,6 +47,7 @@ type settings struct {
 	readiness   *ml.ProbeSettings
 	collector   *ml.DataCollector
 	scale       ml.OnlineScaleSettingsClassification
+	resources   *ml.ContainerResourceRequirements
 	properties  map[string]*string
 	description *string
 }
@@ -56,10 +57,10 @@ func settingsOf(in *ml.OnlineDeployment) (s settings, ok bool) {
 	switch p := in.Properties.(type) {
 	case *ml.ManagedOnlineDeployment:
 		return settings{ml.EndpointComputeTypeManaged, p.Model, p.EnvironmentID, p.CodeConfiguration, p.InstanceType, p.ModelMountPath, p.EgressPublicNetworkAccess,
-			p.EnvironmentVariables, p.RequestSettings, p.LivenessProbe, p.ReadinessProbe, p.DataCollector, p.ScaleSettings, p.Properties, p.Description}, true
+			p.EnvironmentVariables, p.RequestSettings, p.LivenessProbe, p.ReadinessProbe, p.DataCollector, p.ScaleSettings, nil, p.Properties, p.Description}, true
 	case *ml.KubernetesOnlineDeployment:
 		return settings{ml.EndpointComputeTypeKubernetes, p.Model, p.EnvironmentID, p.CodeConfiguration, p.InstanceType, p.ModelMountPath, p.EgressPublicNetworkAccess,
-			p.EnvironmentVariables, p.RequestSettings, p.LivenessProbe, p.ReadinessProbe, p.DataCollector, p.ScaleSettings, p.Properties, p.Description}, true
+			p.EnvironmentVariables, p.RequestSettings, p.LivenessProbe, p.ReadinessProbe, p.DataCollector, p.ScaleSettings, p.ContainerResourceRequirements, p.Properties, p.Description}, true
 	}
 	return s, false
 }
