@@ -12,8 +12,6 @@ import (
 // takes. There is one, called blue.
 func (s *subscription) clusterRefuses(deploy func(more string) string) {
 	const blue, green = "onlineEndpoints/kube/deployments/blue", "onlineEndpoints/kube/deployments/green"
-		return strings.Replace(deploy(more), `"instanceType":"STANDARD_DS3_V2",`, "", 1)
-	}
 	instance := func(name string) string { return strings.Replace(deploy(""), "defaultinstancetype", name, 1) }
 	resources := func(text string) string { return deploy(`,"containerResourceRequirements":` + text) }
 	scale := func(text string) string {
@@ -28,7 +26,6 @@ func (s *subscription) clusterRefuses(deploy func(more string) string) {
 		{"BadRequest", "between 1 and 100", green, scale(`,"targetUtilizationPercentage":101`)},
 		{"BadRequest", "whole number of seconds", green, scale(`,"pollingInterval":"PT1.5S"`)},
 		{"BadRequest", "instanceType", blue, instance("gpu")},
-		{"BadRequest", "62 characters", green + strings.Repeat("x", 27), deploy("")},
 	} {
 		s.refused(400, c.code, c.words, "PUT", c.path, c.body)
 	}
@@ -43,9 +40,13 @@ func TestClusterScaling(t *testing.T) {
 	s.minutes(5)
 	s.model("1")
 	s.environment()
+	long := "onlineEndpoints/" + strings.Repeat("k", 32)
+	s.ok("PUT", long, endpointWith(`,"compute":"`+home+`/computes/aks"`))
+	s.minutes(5)
 	const blue = "onlineEndpoints/kube/deployments/blue"
 	body := strings.NewReplacer(`"Managed"`, `"Kubernetes"`, `"instanceType":"STANDARD_DS3_V2",`, "").Replace(deploymentBody(`,"model":"` + home + `/models/fraud/versions/1"MORE`))
 	deploy := func(more string) { s.ok("PUT", blue, strings.Replace(body, "MORE", more, 1)); s.minutes(20) }
+	s.refused(400, "BadRequest", "62 characters", "PUT", long+"/deployments/"+strings.Repeat("d", 31), strings.Replace(body, "MORE", "", 1))
 	deploy("")
 	a := s.ok("GET", blue, "")
 	s.wants(a, "properties.instanceType", `"defaultinstancetype"`)
