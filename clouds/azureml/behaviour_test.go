@@ -6,6 +6,7 @@ package azureml_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -100,6 +101,36 @@ func (h *harness) roles(t *testing.T, endpoint string) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// Aliases are those of the current version, and of no earlier one of ours. Those of
+// versions that somebody else has made are theirs.
+func TestAliases(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	h.call(t, http.MethodPut, here+"models/fraud/versions/1"+learning, map[string]any{"properties": map[string]any{"modelType": "triton_model",
+		"modelUri": "azureml://datastores/workspaceblobstore/paths/theirs"}})
+	h.call(t, http.MethodPut, here+"models/fraud"+learning, map[string]any{"properties": map[string]any{"tags": map[string]any{"alias.theirs": "1"}}})
+	for _, step := range []struct {
+		reason  string
+		content string
+		aliases []string
+		want    map[string]any
+	}{
+		{"the first", "one", []string{"blue", "champion"}, map[string]any{"alias.theirs": "1", "alias.blue": "2", "alias.champion": "2"}},
+		{"one moves, the other goes", "two", []string{"champion"}, map[string]any{"alias.theirs": "1", "alias.champion": "3"}},
+		{"another one comes", "three", []string{"next"}, map[string]any{"alias.theirs": "1", "alias.next": "4"}},
+	} {
+		spec := h.model(t, "fraud", step.content)
+		spec.Aliases = step.aliases
+		h.publish(t, c, spec)
+		tags := h.call(t, http.MethodGet, here+"models/fraud"+learning, nil)["properties"].(map[string]any)["tags"].(map[string]any)
+		maps.DeleteFunc(tags, func(k string, _ any) bool { return !strings.HasPrefix(k, "alias.") })
+		if diff := cmp.Diff(step.want, tags); diff != "" {
+			t.Errorf("%s:\n%s", step.reason, diff)
+		}
+	}
 }
 
 // Other assignments on an endpoint are nobody's business here.

@@ -137,7 +137,7 @@ func servingText(s *driver.Serving) string {
 }
 
 // UpdateModel makes the name's own fields what spec says, and points the aliases to the
-// current version. Of a model that it so adopts it notes up to which version there was
+// current version: no earlier one of ours keeps any. Of a model that it so adopts it notes up to which version there was
 // something.
 func (d *azureML) UpdateModel(ctx context.Context, spec *driver.ModelSpec, seen *driver.ModelState, current string) error {
 	w, err := d.at(spec.Key.Location)
@@ -155,8 +155,8 @@ func (d *azureML) UpdateModel(ctx context.Context, spec *driver.ModelSpec, seen 
 		return err
 	}
 	tags := modelTags(spec, adopted)
-	for k, v := range now.Properties.Tags { // those of other versions stay
-		if strings.HasPrefix(k, tagAlias) && v != nil && *v != current {
+	for k, v := range now.Properties.Tags { // those of somebody else's versions stay
+		if of := seen.Find(deref(v)); strings.HasPrefix(k, tagAlias) && of != nil && !of.Owned && of.Version != current {
 			tags[k] = *v
 		}
 	}
