@@ -175,14 +175,36 @@ func (p *endpointPlan) facts(computed members, replaced bool) {
 	}
 }
 
-// moves reports whether the change gives an endpoint on Vertex AI another address: it
-// has that of a host of its own, or in a peered network that of its deployment.
+// moves reports whether the change gives an endpoint another address. On Vertex AI it
+// has that of a host of its own, or in a peered network that of its deployment. On Azure
+// ML the address ends in the path of the server that was deployed last.
 func (p *endpointPlan) moves(was, is *driver.Settings) bool {
+	if p.spec.Key.Platform == driver.AzureML {
+		return p.spec.Unknown.In("deployments") || p.deploys(was, is)
+	}
 	own := func(s *driver.Settings) bool { return s.VertexAI != nil && s.VertexAI.Dedicated }
 	if own(was) != own(is) || p.spec.Unknown.In("vertex_ai") {
 		return true
 	}
 	return p.spec.Key.Platform == driver.VertexAI && is.Network.Network != "" && (p.spec.Unknown.In("deployments") || !same(p.was.Deployments, p.spec.Deployments))
+}
+
+// deploys reports whether the change may deploy another server: with another model, or
+// of several deployments any of them anew.
+func (p *endpointPlan) deploys(was, is *driver.Settings) bool {
+	several := len(p.was.Deployments) > 1 || len(p.spec.Deployments) > 1
+	made := func(all []driver.Deployment) []driver.Deployment {
+		bare := make([]driver.Deployment, 0, len(all))
+		for _, d := range all {
+			one := driver.Deployment{Name: d.Name, Model: d.Model}
+			if several {
+				one.Compute, one.Env = d.Compute, d.Env
+			}
+			bare = append(bare, one)
+		}
+		return bare
+	}
+	return !same(made(p.was.Deployments), made(p.spec.Deployments)) || several && !same(was, is)
 }
 
 // explain tells what a user might not expect of the change.

@@ -162,6 +162,27 @@ func TestAzureEndpointReplacement(t *testing.T) {
 
 // TestAzureEndpointRollsOut moves to a new version, tests it before it gets requests,
 // shares and mirrors them, and leaves nothing when it goes.
+// An endpoint's address ends in the path of the server that was deployed last, so that
+// it is open in the plan of another model, and in no other.
+func TestAzureAddressFollowsTheServer(t *testing.T) {
+	t.Parallel()
+	r := acctest.NewRehearsal(t)
+	config := func(serving, deployment string) string {
+		return r.AzureProvider() + onAzure(model(acctest.Model(t, "one"), serving)+endpoint(deployment, "depends_on = [ml_model.fraud]"))
+	}
+	const own = `serving = { image = "models.azurecr.io/server:1", predict_path = "/predict" }`
+	at := func(path string) statecheck.StateCheck {
+		return has(theEndpoint, "url", text("https://fraud.eastus.inference.ml.azure.com"+path))
+	}
+	run(t,
+		resource.TestStep{Config: config("", large), ConfigStateChecks: []statecheck.StateCheck{at("/")}},
+		resource.TestStep{Config: config("", large+"\n env = { WORKERS = \"2\" }"), ConfigPlanChecks: plans(theEndpoint, plancheck.ResourceActionUpdate, knows(theEndpoint, "url", "https://fraud.eastus.inference.ml.azure.com/"))},
+		resource.TestStep{Config: config(own, large), ConfigPlanChecks: plans(theEndpoint, plancheck.ResourceActionUpdate, leavesOpen(theEndpoint, "url")), ConfigStateChecks: []statecheck.StateCheck{at("/predict")}},
+		resource.TestStep{Config: strings.ReplaceAll(config(own, large), "ml_model.fraud.version_id", `"`+azureID+`@1"`),
+			ConfigPlanChecks: plans(theEndpoint, plancheck.ResourceActionUpdate, leavesOpen(theEndpoint, "url")), ConfigStateChecks: []statecheck.StateCheck{at("/")}},
+	)
+}
+
 func TestAzureEndpointRollsOut(t *testing.T) {
 	t.Parallel()
 	r := acctest.NewRehearsal(t)
