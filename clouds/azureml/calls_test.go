@@ -18,6 +18,7 @@ import (
 	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/azureml"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
 )
 
 // counting counts requests.
@@ -91,11 +92,12 @@ func (h *harness) apply(ctx context.Context, c *clouds.Cloud, spec *driver.Endpo
 	return c.ApplyEndpoint(ctx, spec, clouds.How{Limit: 3 * time.Hour})
 }
 
-// TestCallsOfAPlan: endpoints that do not change are listed, and not read one by one.
-// A region has 100 at most, so that there are two.
+// TestCallsOfAPlan: endpoints that do not change are listed, and not read one by one: only
+// their deployments are, which no list has. A region has 100 endpoints at most, so that
+// there are two.
 func TestCallsOfAPlan(t *testing.T) {
 	t.Parallel()
-	const n, most = 200, 10 + 200/20
+	const n, most = 200, 10 + 200
 	h := newHarness(t)
 	elsewhere := strings.Replace(location, wsName, "team-west", 1)
 	h.call(t, http.MethodPut, strings.TrimSuffix(strings.Replace(here, wsName, "team-west", 1), "/")+learning, map[string]any{"location": "westeurope", "properties": map[string]any{}})
@@ -127,6 +129,31 @@ func TestCallsOfAPlan(t *testing.T) {
 	must(t, err)
 	if got := len(calls.made) - before; got != 2 {
 		t.Errorf("%d calls for a model", got)
+	}
+}
+
+// What somebody changes in a deployment shows in a plan, however many endpoints there are.
+func TestDriftOfManyEndpoints(t *testing.T) {
+	t.Parallel()
+	const n = 7
+	h := newHarness(t)
+	made, _ := h.cloud(t)
+	ref := h.published(t, made, "fraud", "one")
+	endpoints := make([]*driver.EndpointState, n)
+	each(t, n, func(ctx context.Context, i int) (err error) {
+		endpoints[i], err = h.apply(ctx, made, h.endpoint(fmt.Sprintf("e-%d", i), ref))
+		return err
+	})
+	for _, e := range endpoints {
+		h.Drift(t, e.Key, "main", drivertest.Drift{Replicas: 3})
+	}
+	planned, _ := h.cloud(t)
+	for _, e := range endpoints {
+		now, err := planned.ObserveEndpoint(t.Context(), e.Key, e)
+		must(t, err)
+		if now.Deployments[0].Scaling.Min != 3 {
+			t.Errorf("%s is seen as %+v", e.Key, now.Deployments)
+		}
 	}
 }
 

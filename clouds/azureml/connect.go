@@ -37,7 +37,6 @@ type workspace struct {
 
 	once  sync.Mutex
 	about *ml.Workspace     // nil until it was read
-	reads int               // endpoints that were read though a list confirms them
 	seen  map[string]callee // where endpoints answer, by name in lower case
 }
 

@@ -49,20 +49,6 @@ func (w *workspace) listed(ctx context.Context) (map[string]*endpoint, error) {
 	})
 }
 
-// mostReads is for how many settled endpoints the deployments are read though a list
-// confirms the endpoint. No list has the deployments of several endpoints: of more,
-// those that are known are taken to be what they were, as long as the endpoint sends
-// them the requests that it did.
-const mostReads = 5
-
-// readsAnyway takes one of the reads that there are.
-func (w *workspace) readsAnyway() bool {
-	w.once.Lock()
-	defer w.once.Unlock()
-	w.reads++
-	return w.reads <= mostReads
-}
-
 // ObserveEndpoint reads an endpoint.
 func (d *azureML) ObserveEndpoint(ctx context.Context, key driver.Key, known *driver.EndpointState) (*driver.EndpointState, error) {
 	w, err := d.at(key.Location)
@@ -85,13 +71,13 @@ func (d *azureML) ObserveEndpoint(ctx context.Context, key driver.Key, known *dr
 	return w.read(ctx, key, running, known)
 }
 
-// confirmed compares what is known with lists. It is nil where they are not enough: a
-// list may lag, so that only a read tells that something is gone or has changed.
+// confirmed reads what is known from lists. It is nil where they are not enough: a list
+// may lag, so that only a read tells that something is gone or is changing. No list has
+// the deployments of several endpoints.
 func (w *workspace) confirmed(ctx context.Context, key driver.Key, known *driver.EndpointState) (*driver.EndpointState, error) {
 	var e *endpoint
 	var all []*deployment
 	var scalers map[string]*scaler
-	full := w.readsAnyway()
 	group, inner := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		listed, err := w.listed(inner)
@@ -102,33 +88,16 @@ func (w *workspace) confirmed(ctx context.Context, key driver.Key, known *driver
 		scalers, err = w.sharedScalers(inner)
 		return err
 	})
-	if full {
-		group.Go(func() (err error) {
-			all, err = w.deployments(inner, key.Name)
-			return gone(err)
-		})
-	}
+	group.Go(func() (err error) {
+		all, err = w.deployments(inner, key.Name)
+		return gone(err)
+	})
 	if err := group.Wait(); err != nil || e == nil || moving(e) {
 		return nil, err
 	}
 	w.remember(key.Name, e)
-	s := *known
-	if full {
-		w.rememberPaths(key.Name, e, all)
-		s = *w.state(key, e, all)
-	} else {
-		s.Deployments = slices.Clone(known.Deployments)
-		shares := 0
-		for i := range s.Deployments {
-			d := &s.Deployments[i]
-			d.Traffic, d.Mirror = share(e.Properties.Traffic, d.ID), share(e.Properties.MirrorTraffic, d.ID)
-			shares += d.Traffic
-		}
-		if shares != total(e.Properties.Traffic) { // somebody has made deployments
-			return nil, nil //nolint:nilnil // as above
-		}
-		w.fill(&s, e, busiestOf(s.Deployments))
-	}
+	w.rememberPaths(key.Name, e, all)
+	s := w.state(key, e, all)
 	for i := range s.Deployments {
 		if s.Deployments[i].Phase != driver.Ready {
 			return nil, nil //nolint:nilnil // as above
@@ -136,10 +105,8 @@ func (w *workspace) confirmed(ctx context.Context, key driver.Key, known *driver
 		w.scaled(&s.Deployments[i], key.Name, e, scalers)
 	}
 	s.Settings.Auth.Invokers, s.Memo = known.Settings.Auth.Invokers, known.Memo
-	if full {
-		s.Leftovers = w.danglers(key.Name, all, scalers)
-	}
-	return &s, nil
+	s.Leftovers = w.danglers(key.Name, all, scalers)
+	return s, nil
 }
 
 func total(shares map[string]*int32) int {
