@@ -316,7 +316,7 @@ func (w *workspace) danglers(endpoint string, deployments []*deployment, scalers
 		}
 		there := slices.ContainsFunc(deployments, func(d *deployment) bool { return strings.EqualFold(deref(d.Name), last(target)) })
 		if !there {
-			all = append(all, driver.Leftover{Kind: "autoscale setting", Name: deref(s.Name)})
+			all = append(all, driver.Leftover{Kind: leftScaler, Name: deref(s.Name)})
 		}
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })

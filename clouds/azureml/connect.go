@@ -32,6 +32,7 @@ type workspace struct {
 
 	endpoints snapshot[*endpoint]
 	scalers   snapshot[*scaler]
+	grants    snapshot[[]*assignment]
 	pending   pending
 	writing   keyed // by endpoint: there are no ETags, so that no two of our own writes may cross
 

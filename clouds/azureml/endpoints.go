@@ -167,7 +167,7 @@ func (d *azureML) UpdateSettings(ctx context.Context, spec *driver.EndpointSpec,
 		return err
 	}
 	defer w.writing.lock(name)()
-	if !slices.Equal(want.Auth.Invokers, now.Auth.Invokers) {
+	if !slices.Equal(want.Auth.Invokers, now.Auth.Invokers) || seen.Repair != "" && want.Auth.Mode == authIAM {
 		if err := w.setInvokers(ctx, name, want.Auth.Invokers); err != nil {
 			return err
 		}
@@ -307,10 +307,12 @@ func (d *azureML) DeleteEndpoint(ctx context.Context, seen *driver.EndpointState
 	if moving(read) {
 		return mlerr.New(mlerr.Busy, "the endpoint %s is %s", name, strings.ToLower(string(*read.Properties.ProvisioningState)))
 	}
-	if seen.Settings.Auth.Mode == authIAM {
-		if err := w.setInvokers(ctx, name, nil); err != nil {
-			return err
-		}
+	given, err := w.ourAssignments(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := w.takeBack(ctx, name, given); err != nil {
+		return err
 	}
 	if err := w.unscaleAll(ctx, w.endpointID(name)); err != nil {
 		return err
@@ -345,8 +347,15 @@ func (d *azureML) Undeploy(ctx context.Context, key driver.Key, id string) error
 	return nil
 }
 
+// What is left of an endpoint that somebody else has removed.
+const (
+	leftScaler     = "autoscale setting"
+	leftAssignment = "role assignment"
+)
+
 // EndpointLeftovers are what scaled deployments of an endpoint that somebody else
-// removed.
+// removed, and what let its invokers call: they could again call, and change, one that
+// is made by this name.
 func (d *azureML) EndpointLeftovers(ctx context.Context, key driver.Key) ([]driver.Leftover, error) {
 	w, err := d.at(key.Location)
 	if err != nil {
@@ -356,10 +365,16 @@ func (d *azureML) EndpointLeftovers(ctx context.Context, key driver.Key) ([]driv
 	if err != nil {
 		return nil, err
 	}
-	return w.danglers(key.Name, nil, scalers), nil
+	all := w.danglers(key.Name, nil, scalers)
+	given, err := w.ourAssignments(ctx, key.Name)
+	for _, a := range given {
+		all = append(all, driver.Leftover{Kind: leftAssignment, Name: assignmentID(a)})
+	}
+	return all, err
 }
 
-// Sweep removes what scales deployments that are gone.
+// Sweep removes what scales deployments that are gone, and what let call an endpoint
+// that is.
 func (d *azureML) Sweep(ctx context.Context, key driver.Key, leftovers []driver.Leftover) error {
 	w, err := d.at(key.Location)
 	if err != nil {
@@ -368,6 +383,11 @@ func (d *azureML) Sweep(ctx context.Context, key driver.Key, leftovers []driver.
 	deployments, err := w.deployments(ctx, key.Name)
 	if err != nil && !mlerr.Is(err, mlerr.NotFound) {
 		return err
+	}
+	if mlerr.Is(err, mlerr.NotFound) {
+		if err := w.sweepAssignments(ctx, key.Name, leftovers); err != nil {
+			return err
+		}
 	}
 	scalers, err := w.listScalers(ctx)
 	if err != nil {

@@ -6,6 +6,7 @@ package azureml
 import (
 	"cmp"
 	"context"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -45,25 +46,107 @@ func (w *workspace) role() string {
 	return "/subscriptions/" + w.subscription + "/providers/Microsoft.Authorization/roleDefinitions/" + id
 }
 
-// assignments are those of the invokers' role on the endpoint itself, by invoker.
-func (w *workspace) assignments(ctx context.Context, name string) (map[string]*armauthorization.RoleAssignment, error) {
-	scope := w.endpointID(name)
-	pager := w.c.RoleAssignments.NewListForScopePager(strings.TrimPrefix(scope, "/"), &armauthorization.RoleAssignmentsClientListForScopeOptions{Filter: new("atScope()")})
-	all, err := collect(ctx, pager, func(p armauthorization.RoleAssignmentsClientListForScopeResponse) []*armauthorization.RoleAssignment {
-		return p.Value
-	})
-	if err != nil {
-		return nil, failed(err, "cannot read who may call the endpoint %s", name)
+type assignment = armauthorization.RoleAssignment
+
+// granted is who may call an endpoint by an assignment on it.
+type granted struct {
+	invokers map[string]*assignment // of the invokers' role, by invoker
+	stale    []*assignment          // that we have made of another role, which was the invokers' before
+	ours     []*assignment          // all that we have made
+}
+
+func (g *granted) names() []string { return nonEmptyList(slices.Sorted(maps.Keys(g.invokers))) }
+
+func nonEmptyList(all []string) []string {
+	if len(all) == 0 {
+		return nil
 	}
-	found := map[string]*armauthorization.RoleAssignment{}
+	return all
+}
+
+func (w *workspace) assignmentsBelow(ctx context.Context, scope, filter string) ([]*assignment, error) {
+	o := &armauthorization.RoleAssignmentsClientListForScopeOptions{}
+	if filter != "" {
+		o.Filter = &filter
+	}
+	all, err := collect(ctx, w.c.RoleAssignments.NewListForScopePager(strings.TrimPrefix(scope, "/"), o),
+		func(p armauthorization.RoleAssignmentsClientListForScopeResponse) []*assignment { return p.Value })
+	return all, failed(err, "cannot read who may call %s", last(scope))
+}
+
+// assignments are those on the endpoint itself that are an invoker's, or that we have
+// made: their names tell.
+func (w *workspace) assignments(ctx context.Context, name string) (*granted, error) {
+	all, err := w.assignmentsBelow(ctx, w.endpointID(name), "atScope()")
+	if err != nil {
+		return nil, err
+	}
+	return w.sorted(name, all), nil
+}
+
+func (w *workspace) sorted(name string, all []*assignment) *granted {
+	scope := strings.Trim(w.endpointID(name), "/")
+	found := &granted{invokers: map[string]*assignment{}}
 	for _, a := range all {
 		p := a.Properties
-		if p == nil || !strings.EqualFold(strings.Trim(deref(p.Scope), "/"), strings.Trim(scope, "/")) || !strings.EqualFold(last(deref(p.RoleDefinitionID)), last(w.role())) || deref(p.Condition) != "" {
+		if p == nil || !strings.EqualFold(strings.Trim(deref(p.Scope), "/"), scope) || deref(p.Condition) != "" {
 			continue
 		}
-		found[invokerOf(p)] = a
+		own := strings.EqualFold(assignmentID(a), assignmentName(scope, deref(p.PrincipalID), deref(p.RoleDefinitionID)))
+		if own {
+			found.ours = append(found.ours, a)
+		}
+		switch {
+		case strings.EqualFold(last(deref(p.RoleDefinitionID)), last(w.role())):
+			found.invokers[invokerOf(p)] = a
+		case own:
+			found.stale = append(found.stale, a)
+		}
 	}
-	return found, nil
+	return found
+}
+
+func assignmentID(a *assignment) string { return cmp.Or(deref(a.Name), last(deref(a.ID))) }
+
+// unread stands in the shared list for one that may not be read.
+const unread = ""
+
+// sharedAssignments are all assignments in the workspace as they were lately, by scope
+// in lower case.
+func (w *workspace) sharedAssignments(ctx context.Context) (map[string][]*assignment, error) {
+	return w.grants.get(ctx, func(ctx context.Context) (map[string][]*assignment, error) {
+		all, err := w.assignmentsBelow(ctx, strings.TrimSuffix(w.id(), "/"), "")
+		if mlerr.Is(err, mlerr.PermissionDenied) {
+			return map[string][]*assignment{unread: nil}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		found := map[string][]*assignment{}
+		for _, a := range all {
+			if a.Properties != nil {
+				scope := "/" + strings.ToLower(strings.Trim(deref(a.Properties.Scope), "/"))
+				found[scope] = append(found[scope], a)
+			}
+		}
+		return found, nil
+	})
+}
+
+// invokersConfirmed reports whether a list shows those who are known to be let call.
+func (w *workspace) invokersConfirmed(ctx context.Context, key driver.Key, known *driver.EndpointState) (bool, error) {
+	if known.Settings.Auth.Mode != authIAM {
+		return true, nil // they are not what lets call
+	}
+	all, err := w.sharedAssignments(ctx)
+	if err != nil {
+		return false, err
+	}
+	if _, denied := all[unread]; denied {
+		return true, nil
+	}
+	g := w.sorted(key.Name, all[strings.ToLower(w.endpointID(key.Name))])
+	return slices.Equal(g.names(), known.Settings.Auth.Invokers) && len(g.stale) == 0, nil
 }
 
 // invokers are those that assignments on the endpoint let call. They are read where
@@ -79,12 +162,10 @@ func (w *workspace) invokers(ctx context.Context, name string, s, known *driver.
 	if err != nil {
 		return nil, err
 	}
-	var all []string
-	for who := range found {
-		all = append(all, who)
+	if len(found.stale) > 0 && s.Phase == driver.Ready && s.Repair == "" {
+		s.Repair = "an invoker still has the role " + last(deref(found.stale[0].Properties.RoleDefinitionID)) + ", and azure_ml.invoker_role_definition_id is another now"
 	}
-	slices.Sort(all)
-	return all, nil
+	return found.names(), nil
 }
 
 // assignmentSpace is what names of our assignments are made in: the same again for the
@@ -95,8 +176,8 @@ func assignmentName(scope, principal, role string) string {
 	return uuid.NewSHA1(assignmentSpace, []byte(strings.ToLower(scope+"|"+principal+"|"+last(role)))).String()
 }
 
-// setInvokers makes the assignments of that role on the endpoint those of members, and
-// touches no others.
+// setInvokers makes the assignments of that role on the endpoint those of members, takes
+// back what we have given of another role before, and touches no others.
 func (w *workspace) setInvokers(ctx context.Context, name string, members []string) error {
 	found, err := w.assignments(ctx, name)
 	if mlerr.Is(err, mlerr.PermissionDenied) && len(members) == 0 {
@@ -106,9 +187,10 @@ func (w *workspace) setInvokers(ctx context.Context, name string, members []stri
 		return gone(err)
 	}
 	scope := strings.TrimPrefix(w.endpointID(name), "/")
+	w.grants.forget()
 	for _, who := range members {
-		if found[who] != nil {
-			delete(found, who)
+		if found.invokers[who] != nil {
+			delete(found.invokers, who)
 			continue
 		}
 		kind, principal, _ := strings.Cut(who, ":")
@@ -118,13 +200,33 @@ func (w *workspace) setInvokers(ctx context.Context, name string, members []stri
 			return err
 		}
 	}
-	for who, a := range found {
-		_, err := w.c.RoleAssignments.Delete(ctx, scope, cmp.Or(deref(a.Name), last(deref(a.ID))), nil)
-		if err := gone(failed(err, "cannot take from %s the right to call the endpoint %s", who, name)); err != nil {
+	return w.takeBack(ctx, name, append(slices.Collect(maps.Values(found.invokers)), found.stale...))
+}
+
+// takeBack removes assignments on an endpoint.
+func (w *workspace) takeBack(ctx context.Context, name string, all []*assignment) error {
+	w.grants.forget()
+	scope := strings.TrimPrefix(w.endpointID(name), "/")
+	for _, a := range all {
+		_, err := w.c.RoleAssignments.Delete(ctx, scope, assignmentID(a), nil)
+		if err := gone(failed(err, "cannot take from %s the right to call the endpoint %s", invokerOf(a.Properties), name)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// ourAssignments are those on an endpoint that we have made, whatever its auth.mode is
+// now; none where they may not be read, as then these credentials have not made them.
+func (w *workspace) ourAssignments(ctx context.Context, name string) ([]*assignment, error) {
+	found, err := w.assignments(ctx, name)
+	if mlerr.Is(err, mlerr.PermissionDenied, mlerr.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return found.ours, nil
 }
 
 // assigned judges the answer to an assignment. One that is there already is success.
@@ -143,4 +245,15 @@ func assigned(err error, name, who string) error {
 		return mlerr.Wrap(own, mlerr.InUse, "another assignment has the name that this one would have")
 	}
 	return own
+}
+
+// sweepAssignments removes those of the leftovers of an endpoint that is gone.
+func (w *workspace) sweepAssignments(ctx context.Context, name string, leftovers []driver.Leftover) error {
+	given, err := w.ourAssignments(ctx, name)
+	if err != nil {
+		return err
+	}
+	return w.takeBack(ctx, name, slices.DeleteFunc(given, func(a *assignment) bool {
+		return !slices.ContainsFunc(leftovers, func(l driver.Leftover) bool { return l.Kind == leftAssignment && l.Name == assignmentID(a) })
+	}))
 }

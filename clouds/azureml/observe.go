@@ -92,7 +92,12 @@ func (w *workspace) confirmed(ctx context.Context, key driver.Key, known *driver
 		all, err = w.deployments(inner, key.Name)
 		return gone(err)
 	})
-	if err := group.Wait(); err != nil || e == nil || moving(e) {
+	same := false
+	group.Go(func() (err error) {
+		same, err = w.invokersConfirmed(inner, key, known)
+		return err
+	})
+	if err := group.Wait(); err != nil || e == nil || !same || moving(e) {
 		return nil, err
 	}
 	w.remember(key.Name, e)
