@@ -144,12 +144,30 @@ func (o observer) Do(req *policy.Request) (*http.Response, error) {
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		err = mlerr.New(mlerr.Unavailable, "no answer within %s", answerLimit)
 	}
+	note(o.log, name, began, resp, err)
+	return resp, err
+}
+
+func note(log hclog.Logger, name string, began time.Time, resp *http.Response, err error) {
 	if err != nil {
-		o.log.Debug("api call", "call", name, "duration", time.Since(began), "error", err)
-		return resp, err
+		log.Debug("api call", "call", name, "duration", time.Since(began), "error", err)
+		return
 	}
-	o.log.Debug("api call", "call", name, "duration", time.Since(began), "status", resp.StatusCode, "request_id", requestID(resp.Header))
-	return resp, nil
+	log.Debug("api call", "call", name, "duration", time.Since(began), "status", resp.StatusCode, "request_id", requestID(resp.Header))
+}
+
+// storageObserver writes one line for each call of Blob storage, and for each time that
+// it is repeated. It ends none: bytes are read when the call has long been answered.
+type storageObserver struct{ log hclog.Logger }
+
+func (o storageObserver) Do(req *policy.Request) (*http.Response, error) {
+	name, began := req.Raw().Method+" "+req.Raw().URL.Path, time.Now()
+	if what := req.Raw().URL.Query().Get("comp"); what != "" {
+		name += " (" + what + ")"
+	}
+	resp, err := req.Next()
+	note(o.log, name, began, resp, err)
+	return resp, err
 }
 
 // requestID is what Microsoft's support asks for.

@@ -22,6 +22,7 @@ func readSchemes() []string {
 // store is Blob storage with the credentials of the platform.
 func (d *azureML) store() (*artifact.Blob, error) {
 	options := d.account.ClientOptions().ClientOptions
+	options.PerRetryPolicies = append(options.PerRetryPolicies, storageObserver{d.log})
 	return artifact.BlobConfig{Credential: d.account.Credential(), Options: options, EndpointURL: d.cfg.StorageEndpointURL}.Open()
 }
 
