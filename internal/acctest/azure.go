@@ -122,21 +122,48 @@ func azureCall(ctx context.Context, method, address string, body any) (map[strin
 // AzureEmpty is an error that names what exists in the workspace, if anything does.
 func (r *Rehearsal) AzureEmpty(t *testing.T) error {
 	t.Helper()
-	var left []string
-	for _, kind := range []string{"models", "environments", "onlineEndpoints", AzureGroupID + "/providers/Microsoft.Insights/autoscaleSettings"} {
-		all, err := r.azure(context.WithoutCancel(t.Context()), http.MethodGet, kind, nil)
-		if err != nil {
-			return err
-		}
-		found, _ := all["value"].([]any)
-		for _, v := range found {
-			name, _ := v.(map[string]any)["name"].(string)
-			left = append(left, kind[strings.LastIndexByte(kind, '/')+1:]+" "+name)
-		}
+	left, err := r.azureInventory(context.WithoutCancel(t.Context()))
+	if err != nil || len(left) == 0 {
+		return err
 	}
-	if len(left) == 0 {
-		return nil
-	}
-	slices.Sort(left)
 	return errors.New("left behind: " + strings.Join(left, ", "))
+}
+
+// azureInventory names what exists in the workspace and its group, but for recorded data.
+func (r *Rehearsal) azureInventory(ctx context.Context) (names []string, err error) {
+	for kind, below := range map[string]string{"models": "versions", "environments": "versions", "onlineEndpoints": "deployments", AzureGroupID + "/providers/Microsoft.Insights/autoscaleSettings": "",
+		AzureWorkspaceID + "/providers/Microsoft.Authorization/roleAssignments": ""} {
+		found, err := r.azureNames(ctx, kind)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range found {
+			names = append(names, kind[strings.LastIndexByte(kind, '/')+1:]+" "+name)
+			if below == "" {
+				continue
+			}
+			parts, err := r.azureNames(ctx, kind+"/"+name+"/"+below)
+			if err != nil {
+				return nil, err
+			}
+			for _, part := range parts {
+				names = append(names, below+" "+name+"/"+part)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+func (r *Rehearsal) azureNames(ctx context.Context, kind string) (names []string, err error) {
+	all, err := r.azure(ctx, http.MethodGet, kind, nil)
+	if err != nil {
+		return nil, err
+	}
+	found, _ := all["value"].([]any)
+	for _, v := range found {
+		name, _ := v.(map[string]any)["name"].(string)
+		names = append(names, name)
+	}
+	return names, nil
 }

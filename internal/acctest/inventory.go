@@ -18,7 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/sagemaker"
 )
 
-// Inventory names everything that exists on SageMaker and on Vertex AI, sorted: the
+// Inventory names everything that exists on SageMaker, Vertex AI and Azure ML, sorted: the
 // objects of the staging buckets too.
 func (r *Rehearsal) Inventory(t *testing.T) ([]string, error) {
 	t.Helper()
@@ -28,9 +28,10 @@ func (r *Rehearsal) Inventory(t *testing.T) ([]string, error) {
 	scaled, errS := r.scaled(ctx)
 	stored, errO := r.objects(ctx)
 	google, errG := r.google(ctx)
-	all := slices.Concat(hosted, registered, scaled, stored, google)
+	azure, errA := r.azureInventory(ctx)
+	all := slices.Concat(hosted, registered, scaled, stored, google, azure)
 	slices.Sort(all)
-	return all, errors.Join(errH, errR, errS, errO, errG)
+	return all, errors.Join(errH, errR, errS, errO, errG, errA)
 }
 
 // Empty is an error that names what Inventory does, if there is anything.

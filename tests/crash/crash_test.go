@@ -20,11 +20,13 @@ import (
 
 // configurations are one model with one endpoint that scales by itself, by platform.
 var configurations = map[string]string{
-	"sagemaker": configure("sagemaker", "sagemaker = { region = \"eu-west-1\" }", "ml.m5.large"),
-	"vertex_ai": configure("vertex_ai", fmt.Sprintf("vertex_ai = { project = %q, region = %q }", acctest.GoogleProject, acctest.GoogleRegion), "n2-standard-2"),
+	"sagemaker": configure("sagemaker", "sagemaker = { region = \"eu-west-1\" }", "ml.m5.large", ""),
+	"vertex_ai": configure("vertex_ai", fmt.Sprintf("vertex_ai = { project = %q, region = %q }", acctest.GoogleProject, acctest.GoogleRegion), "n2-standard-2", ""),
+	"azure_ml": configure("azure_ml", fmt.Sprintf("azure_ml = { subscription_id = %q, resource_group = %q, workspace = %q }", acctest.AzureSubscription, acctest.AzureGroup, acctest.AzureWorkspace),
+		"Standard_DS3_v2", `auth = { invokers = ["servicePrincipal:00000000-0000-0000-0000-0000000ca11e"] }`),
 }
 
-func configure(platform, provider, machine string) string {
+func configure(platform, provider, machine, more string) string {
 	return acctest.Configuration + fmt.Sprintf(`
 provider "ml" {
   %s
@@ -52,8 +54,9 @@ resource "ml_endpoint" "fraud" {
       }
     }
   }
+  %s
 }
-`, provider, platform, platform, machine)
+`, provider, platform, platform, machine, more)
 }
 
 // workspace is a directory with a configuration, its state, and the rehearsal
