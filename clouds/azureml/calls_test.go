@@ -157,6 +157,34 @@ func TestDriftOfManyEndpoints(t *testing.T) {
 	}
 }
 
+// What an earlier change has left behind is seen in every plan until it is removed.
+func TestLeftoversStayInSight(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, _ := h.cloud(t)
+	spec := h.endpoint("fraud", h.published(t, c, "fraud", "one"))
+	state, err := h.apply(t.Context(), c, spec)
+	must(t, err)
+	gone := here + "onlineEndpoints/fraud/deployments/gone"
+	h.change(t, http.MethodPut, gone+learning, map[string]any{"location": h.region(t), "sku": map[string]any{"name": "Default", "capacity": 1},
+		"properties": map[string]any{"endpointComputeType": "Managed", "instanceType": "Standard_DS3_v2", "model": here + "models/fraud/versions/1"}})
+	h.call(t, http.MethodPut, inGroup+"Microsoft.Insights/autoscaleSettings/left"+insights, map[string]any{"location": h.region(t), "tags": map[string]any{"managed-by": "terraform-provider-ml"},
+		"properties": map[string]any{"name": "left", "enabled": true, "targetResourceUri": gone, "profiles": []any{map[string]any{"name": "default", "rules": []any{},
+			"capacity": map[string]any{"minimum": "1", "maximum": "1", "default": "1"}}}}})
+	h.change(t, http.MethodDelete, gone+learning, nil)
+	for range 3 {
+		planned, _ := h.cloud(t)
+		state, err = planned.ObserveEndpoint(t.Context(), spec.Key, state)
+		must(t, err)
+		if !strings.Contains(state.Unfinished, "autoscale setting left") {
+			t.Fatalf("it is seen as %+v", state)
+		}
+	}
+	if state, err = h.apply(t.Context(), c, spec); err != nil || state.Unfinished != "" {
+		t.Errorf("%+v, %v", state, err)
+	}
+}
+
 // each does something n times, as terraform does: ten at once.
 func each(t *testing.T, n int, do func(ctx context.Context, i int) error) {
 	t.Helper()

@@ -55,8 +55,7 @@ func (d *azureML) ObserveEndpoint(ctx context.Context, key driver.Key, known *dr
 	if err != nil {
 		return nil, err
 	}
-	busy := known != nil && (known.Phase != driver.Ready || known.Unfinished != "" || slices.ContainsFunc(known.Deployments, func(d driver.DeploymentState) bool { return d.Phase != driver.Ready }))
-	if known != nil && !busy && len(w.pending.list(key.Name)) == 0 {
+	if settled(known) && len(w.pending.list(key.Name)) == 0 {
 		if s, err := w.confirmed(ctx, key, known); s != nil || err != nil {
 			return s, err
 		}
@@ -65,11 +64,19 @@ func (d *azureML) ObserveEndpoint(ctx context.Context, key driver.Key, known *dr
 	if err != nil {
 		return nil, err
 	}
-	if busy {
+	if known != nil && (changing(known.Phase) || slices.ContainsFunc(known.Deployments, func(d driver.DeploymentState) bool { return changing(d.Phase) })) {
 		return w.glance(ctx, key, running, known)
 	}
 	return w.read(ctx, key, running, known)
 }
+
+// settled reports whether nothing is known to be missing of an endpoint, or left over.
+func settled(known *driver.EndpointState) bool {
+	return known != nil && known.Phase == driver.Ready && known.Unfinished == "" &&
+		!slices.ContainsFunc(known.Deployments, func(d driver.DeploymentState) bool { return d.Phase != driver.Ready })
+}
+
+func changing(p driver.Phase) bool { return p == driver.Changing || p == driver.Deleting }
 
 // confirmed reads what is known from lists. It is nil where they are not enough: a list
 // may lag, so that only a read tells that something is gone or is changing. No list has
