@@ -191,7 +191,8 @@ var meanings = []struct {
 	{[]string{"SubscriptionNotFound", "InvalidSubscriptionId"}, mlerr.InvalidArgument, "Set the provider's azure_ml.subscription_id to a subscription that the credentials see"},
 	{[]string{"InvalidAuthenticationToken", "InvalidAuthenticationTokenTenant", "InvalidAuthenticationTokenAudience", "ExpiredAuthenticationToken", "AuthenticationFailed"}, mlerr.Unauthenticated, loginHint},
 	{[]string{"RequestDisallowedByPolicy"}, mlerr.PermissionDenied, "A policy of the subscription forbids it: ask whoever assigns policies there"},
-	{[]string{"AuthorizationFailed", "LinkedAuthorizationFailed"}, mlerr.PermissionDenied, permissionHint},
+	{[]string{"AuthorizationFailed"}, mlerr.PermissionDenied, permissionHint},
+	{[]string{"LinkedAuthorizationFailed"}, mlerr.NotYetVisible, permissionHint}, // of an identity, that is often granted by the same apply
 	{[]string{"MissingSubscriptionRegistration", "SubscriptionNotRegistered"}, mlerr.PermissionDenied, providersHint},
 	{[]string{"ScopeLocked"}, mlerr.PermissionDenied, "Remove the lock of the resource, its group or its subscription"},
 	{[]string{"OutOfQuota", "QuotaExceeded", "OperationNotAllowed"}, mlerr.QuotaExceeded, quotaHint},

@@ -93,7 +93,7 @@ func (d *azureML) Invoke(ctx context.Context, key driver.Key, id string, req dri
 	if err != nil {
 		return nil, mlerr.New(unanswered(err), "cannot invoke %s", key.ID()).Because(err)
 	}
-	return answered(key, resp, body, id)
+	return answered(key, resp, body, id, to.mode)
 }
 
 // mostBody is more than any answer of an endpoint has.
@@ -147,12 +147,13 @@ func loopback(u *url.URL) bool {
 
 // answered tells the model's answer from the platform's. What stands in the way of a
 // request right after a change passes by itself.
-func answered(key driver.Key, resp *http.Response, body []byte, id string) (*driver.Response, error) {
+func answered(key driver.Key, resp *http.Response, body []byte, id, mode string) (*driver.Response, error) {
 	r := &driver.Response{Status: resp.StatusCode, Body: body, Deployment: cmp.Or(resp.Header.Get(headerDeployment), id), RequestID: requestID(resp.Header)}
+	code := mlerr.NotYetVisible
 	refuse := func(words, hint string) error {
 		s := &said{status: resp.StatusCode}
 		s.read(body)
-		e := mlerr.New(mlerr.NotYetVisible, "cannot invoke %s: %s", key.ID(), words).Because(s).WithHint("%s", hint)
+		e := mlerr.New(code, "cannot invoke %s: %s", key.ID(), words).Because(s).WithHint("%s", hint)
 		e.RequestID = r.RequestID
 		return e
 	}
@@ -161,7 +162,10 @@ func answered(key driver.Key, resp *http.Response, body []byte, id string) (*dri
 		return r, nil
 	}
 	switch resp.StatusCode {
-	case http.StatusUnauthorized, http.StatusForbidden: // assignments take minutes to be known everywhere
+	case http.StatusUnauthorized, http.StatusForbidden:
+		if mode == authIAM { // assignments take up to ten minutes to be known everywhere
+			code = mlerr.NotYetGranted
+		}
 		return nil, refuse("it does not take the credential", "Let the credentials call the endpoint: auth.invokers, or a role with the action onlineEndpoints/score")
 	case http.StatusNotFound:
 		return nil, refuse("nothing answers there", "Give a deployment traffic, or look whether its container answers at serving.predict_path")

@@ -240,7 +240,7 @@ func assigned(err error, name, who string) error {
 	case s != nil && s.has("RoleAssignmentExists"):
 		return nil
 	case s != nil && s.has("PrincipalNotFound"):
-		return mlerr.Wrap(own, mlerr.NotYetVisible, "the principal %s is not known everywhere yet, or does not exist", who)
+		return mlerr.Wrap(own, mlerr.NotYetGranted, "the principal %s is not known everywhere yet, or does not exist", who)
 	case s != nil && s.has("RoleAssignmentUpdateNotPermitted"):
 		return mlerr.Wrap(own, mlerr.InUse, "another assignment has the name that this one would have")
 	}

@@ -4,9 +4,11 @@
 package azureml_test
 
 import (
+	"io"
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -143,6 +145,50 @@ func TestInvokersGoWithTheEndpoint(t *testing.T) {
 			}
 			if got := h.roles(t, "fraud"); !slices.Equal(got, []string{who(bob, dataScientist)}) {
 				t.Errorf("what is left is %v", got)
+			}
+		})
+	}
+}
+
+// late lets nobody call an endpoint until a while after it first was called.
+type late struct {
+	h     *harness
+	after time.Duration
+
+	mu    sync.Mutex
+	first time.Time
+}
+
+func (l *late) RoundTrip(r *http.Request) (*http.Response, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if strings.Contains(r.URL.Path, "/inference/") {
+		if l.first.IsZero() {
+			l.first = l.h.clock.Now()
+		}
+		if l.h.clock.Now().Sub(l.first) < l.after {
+			return &http.Response{StatusCode: http.StatusForbidden, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("The principal lacks permission")), Request: r}, nil
+		}
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// A right to call that was granted a moment ago takes up to ten minutes to be in force.
+// A smoke test waits for that, but not with keys, of which each is right or wrong.
+func TestSmokeTestWaitsForRights(t *testing.T) {
+	t.Parallel()
+	for mode, passes := range map[string]bool{"iam": true, "key": false} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t)
+			h.mode = mode
+			d, err := azureml.Open(h.config(&late{h: h, after: 9 * time.Minute}))
+			must(t, err)
+			c := clouds.New(d, clouds.Options{Clock: h.clock})
+			spec := h.endpoint("fraud", h.published(t, c, "fraud", "one"))
+			spec.SmokeTest = &driver.SmokeTest{Request: driver.Request{Body: []byte(`{}`), ContentType: "application/json"}, Attempts: 1}
+			if _, err := h.apply(t.Context(), c, spec); (err == nil) != passes {
+				t.Errorf("with %s: %v", mode, err)
 			}
 		})
 	}

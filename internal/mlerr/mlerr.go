@@ -29,6 +29,7 @@ const (
 	Throttled             // too many requests; try again later
 	Unavailable           // the platform or the way to it failed; try again
 	NotYetVisible         // something just made is not visible yet; try again shortly
+	NotYetGranted         // the credentials may not do this, unless what was just granted is not in force yet
 	PermissionDenied      // the credentials may not do this
 	Unauthenticated       // there are no usable credentials
 	QuotaExceeded         // an account limit stands in the way
@@ -40,7 +41,7 @@ const (
 )
 
 var codeNames = [...]string{"unknown", "not found", "already exists", "invalid argument", "unsupported", "busy",
-	"conflict", "throttled", "unavailable", "not yet visible", "permission denied", "unauthenticated",
+	"conflict", "throttled", "unavailable", "not yet visible", "not yet granted", "permission denied", "unauthenticated",
 	"quota exceeded", "in use", "failed", "rolled back", "timeout", "canceled"}
 
 // String names the code in lower case words.

@@ -24,6 +24,7 @@ var policies = map[mlerr.Code]policy{
 	mlerr.Unavailable:   {first: time.Second, most: 10 * time.Second, within: 3 * time.Minute},
 	mlerr.Conflict:      {first: 500 * time.Millisecond, most: 5 * time.Second, within: time.Minute},
 	mlerr.NotYetVisible: {first: time.Second, most: 5 * time.Second, within: 2 * time.Minute},
+	mlerr.NotYetGranted: {first: time.Second, most: 20 * time.Second, within: 10 * time.Minute},
 	mlerr.Busy:          {first: time.Second, most: 30 * time.Second},
 }
 

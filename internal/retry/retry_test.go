@@ -19,7 +19,7 @@ func TestWhatIsRepeated(t *testing.T) {
 	t.Parallel()
 	repeated := map[mlerr.Code]time.Duration{ // until when
 		mlerr.Throttled: 10 * time.Minute, mlerr.Unavailable: 3 * time.Minute, mlerr.Conflict: time.Minute,
-		mlerr.NotYetVisible: 2 * time.Minute, mlerr.Busy: 1000 * time.Hour,
+		mlerr.NotYetVisible: 2 * time.Minute, mlerr.NotYetGranted: 10 * time.Minute, mlerr.Busy: 1000 * time.Hour,
 	}
 	for code := mlerr.Unknown; code <= mlerr.Canceled; code++ {
 		err := mlerr.Annotate(fmt.Errorf("calling: %w", mlerr.New(code, "refused")), "creating")
