@@ -125,8 +125,15 @@ func (d *azureML) PublishVersion(ctx context.Context, spec *driver.ModelSpec, st
 	p := &ml.ModelVersionProperties{ModelType: &how.model, ModelURI: &uri, Description: describe(spec.Description), Properties: pointers(properties),
 		Tags: pointers(versionTags(spec.VersionHash(), spec.Artifact.Digest, spec.Approval, spec.Metadata))}
 	_, err = w.c.ModelVersions.CreateOrUpdate(ctx, w.group, w.name, name, fmt.Sprint(most+1), version{Properties: p}, nil)
-	return failed(err, "cannot publish version %d of %s", most+1, spec.Key.ID())
+	err = failed(err, "cannot publish version %d of %s", most+1, spec.Key.ID())
+	if s := heardIn(err); s != nil && strings.Contains(s.Error(), otherBytes) {
+		return mlerr.Wrap(err, mlerr.Conflict, "somebody else has published version %d of %s meanwhile", most+1, spec.Key.ID())
+	}
+	return err
 }
+
+// otherBytes is what the platform says where the version is there, with other bytes.
+const otherBytes = "Asset paths cannot be updated"
 
 func servingText(s *driver.Serving) string {
 	data, err := json.Marshal(s)

@@ -103,6 +103,29 @@ func TestLateCalls(t *testing.T) {
 	}
 }
 
+// A version that somebody else publishes in the moment in which we do keeps its number:
+// ours gets the next.
+func TestVersionsOfSomebodyElse(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	var once sync.Once
+	rt := &meanwhile{before: func(r *http.Request) {
+		if r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/models/fraud/versions/") {
+			once.Do(func() {
+				h.call(t, http.MethodPut, here+"models/fraud/versions/1"+learning, map[string]any{"properties": map[string]any{"modelType": "triton_model",
+					"modelUri": "azureml://datastores/workspaceblobstore/paths/theirs"}})
+			})
+		}
+	}}
+	if ref := h.published(t, rt.cloud(t, h), "fraud", "one"); ref.Version != "2" {
+		t.Errorf("ours is version %s", ref.Version)
+	}
+	theirs := h.call(t, http.MethodGet, here+"models/fraud/versions/1"+learning, nil)["properties"].(map[string]any)
+	if uri, _ := theirs["modelUri"].(string); !strings.HasSuffix(uri, "/paths/theirs") {
+		t.Errorf("theirs is at %s", uri)
+	}
+}
+
 // twice sends a request once more.
 func twice(t *testing.T, r *http.Request) {
 	t.Helper()
