@@ -130,23 +130,31 @@ func (d *azureML) Preflight(ctx context.Context, spec *driver.EndpointSpec, seen
 	return append(warnings, more...), err
 }
 
-// serves reports whether a deployment of that name is what is wanted already.
-func serves(seen *driver.EndpointState, dep *driver.Deployment) bool {
+// instances are how many instances more than it has a deployment of that name will take,
+// and how many the one that is there has: a changed one stands beside it, with as many.
+func instances(seen *driver.EndpointState, dep *driver.Deployment, s *driver.Settings) (more, are int) {
+	least := max(1, dep.Scaling.Min)
 	for i := 0; seen != nil && i < len(seen.Deployments); i++ {
-		if now := &seen.Deployments[i]; now.Name == dep.Name && now.Model == dep.Model && now.Compute.InstanceType == dep.Compute.InstanceType {
-			return true
+		now := &seen.Deployments[i]
+		if now.Name != dep.Name {
+			continue
 		}
+		if contentHash(&now.Deployment, &now.Carried) == contentHash(dep, s) {
+			return max(0, least-now.Replicas), now.Replicas
+		}
+		least = max(least, min(now.Replicas, dep.Scaling.Max))
 	}
-	return false
+	return least, 0
 }
 
 // quotas compares what new deployments take with what the region has left.
 func (w *workspace) quotas(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState, location string) ([]string, error) {
-	need, words := map[string]int{}, map[string]string{}
+	need, words := map[string]int{}, map[string][]string{}
 	var warnings []string
 	for i := range spec.Deployments {
 		dep := &spec.Deployments[i]
-		if spec.Unknown.In("deployments."+dep.Name+".compute") || serves(seen, dep) {
+		more, are := instances(seen, dep, &spec.Settings)
+		if spec.Unknown.In("deployments."+dep.Name+".compute") || more == 0 {
 			continue
 		}
 		t, ok := hardware.Lookup(string(driver.AzureML), dep.Compute.InstanceType)
@@ -154,8 +162,9 @@ func (w *workspace) quotas(ctx context.Context, spec *driver.EndpointSpec, seen 
 			warnings = append(warnings, fmt.Sprintf("%s of deployment %s is not in Azure's list of VM sizes for online endpoints: whether it can be used comes out in the apply", dep.Compute.InstanceType, dep.Name))
 			continue
 		}
-		need[family(t.Family())] += t.QuotaCores(max(1, dep.Scaling.Min))
-		words[family(t.Family())] = t.QuotaWords(max(1, dep.Scaling.Min))
+		in := family(t.Family())
+		need[in] += t.QuotaCores(are+more) - t.QuotaCores(are)
+		words[in] = append(words[in], t.QuotaWords(are+more))
 	}
 	if len(need) == 0 {
 		return warnings, nil
@@ -173,7 +182,7 @@ func (w *workspace) quotas(ctx context.Context, spec *driver.EndpointSpec, seen 
 		}
 		name := family(deref(u.Name.Value))
 		if left := *u.Limit - *u.CurrentValue; need[name] > 0 && int64(need[name]) > left {
-			warnings = append(warnings, fmt.Sprintf("The quota may not suffice: %s, and of %d in %s %d are left", words[name], *u.Limit, location, max(0, left)))
+			warnings = append(warnings, fmt.Sprintf("The quota may not suffice: %s, and of %d in %s %d are left", strings.Join(words[name], "; "), *u.Limit, location, max(0, left)))
 		}
 	}
 	return warnings, nil

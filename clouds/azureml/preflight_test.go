@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/azureml"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
@@ -71,6 +72,55 @@ func TestPreflightWarns(t *testing.T) {
 	}
 	spec.Deployments[0].Compute.InstanceType = "Standard_Quantum1_v9"
 	must(t, fresh.CheckEndpoint(spec))
+}
+
+// A plan warns of a quota that does not suffice for what it adds, and of no other.
+func TestPreflightCounts(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	must(t, os.WriteFile(filepath.Join(h.dir, "quotas.json"), []byte(`{"standardDSv2Family": 24}`), 0o600))
+	c, _ := h.cloud(t)
+	now := h.endpoint("fraud", h.published(t, c, "fraud", "one"))
+	now.Deployments[0].Compute, now.Deployments[0].Scaling = driver.Compute{InstanceType: "Standard_DS3_v2"}, driver.Scaling{Min: 2, Max: 2}
+	state, err := h.apply(t.Context(), c, now) // which takes 12 of the 24
+	must(t, err)
+	for reason, step := range map[string]struct {
+		change func(*driver.EndpointSpec)
+		warned bool
+	}{
+		"labels":              {func(s *driver.EndpointSpec) { s.Labels = map[string]string{"team": "risk"} }, false},
+		"another beside it":   {func(s *driver.EndpointSpec) { s.Deployments[0].Env = map[string]string{"A": "1"} }, false},
+		"as many more as fit": {func(s *driver.EndpointSpec) { s.Deployments[0].Scaling = driver.Scaling{Min: 5, Max: 5} }, false},
+		"more than fit":       {func(s *driver.EndpointSpec) { s.Deployments[0].Scaling = driver.Scaling{Min: 6, Max: 6} }, true},
+		"another beside it, with more": {func(s *driver.EndpointSpec) {
+			s.Settings.RequestTimeout, s.Deployments[0].Scaling = time.Minute, driver.Scaling{Min: 3, Max: 3}
+		}, true},
+		"another one, which fits alone": {func(s *driver.EndpointSpec) {
+			s.Deployments = append(s.Deployments, s.Deployments[0])
+			s.Deployments[1].Name = "other"
+		}, false},
+		"both together, which do not": {func(s *driver.EndpointSpec) {
+			s.Deployments[0].Env = map[string]string{"A": "1"}
+			s.Deployments = append(s.Deployments, s.Deployments[0])
+			s.Deployments[1].Name = "other"
+		}, true},
+		"other machines, with own quota": {func(s *driver.EndpointSpec) {
+			s.Deployments[0].Compute, s.Deployments[0].Scaling = driver.Compute{InstanceType: "Standard_F2s_v2"}, driver.Scaling{Min: 9, Max: 9}
+		}, false},
+	} {
+		spec := *now
+		spec.Deployments = slices.Clone(now.Deployments)
+		step.change(&spec)
+		if len(spec.Deployments) > 1 {
+			spec.Deployments[0].Traffic, spec.Deployments[1].Traffic = 50, 50
+		}
+		must(t, c.CheckEndpoint(&spec))
+		warnings, err := c.Preflight(t.Context(), &spec, state)
+		must(t, err)
+		if warned := slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, "quota may not suffice") }); warned != step.warned {
+			t.Errorf("%s: %v", reason, warnings)
+		}
+	}
 }
 
 // An image gets an environment, which is shared by versions with the same contract and
