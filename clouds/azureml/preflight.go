@@ -14,6 +14,7 @@ import (
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/hardware"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
+	"github.com/mlplane/terraform-provider-ml/internal/runtimes"
 )
 
 // fitting refuses what the workspace does not allow an endpoint.
@@ -119,6 +120,9 @@ func (d *azureML) Preflight(ctx context.Context, spec *driver.EndpointSpec, seen
 	if err := fitting(spec, about); err != nil {
 		return warnings, err
 	}
+	if err := d.offline(ctx, spec); err != nil {
+		return warnings, err
+	}
 	if clusterOf(&spec.Settings) != "" || spec.Unknown.At(attributeCompute) {
 		more, err := w.clusterFits(ctx, spec)
 		return append(warnings, more...), err
@@ -128,6 +132,35 @@ func (d *azureML) Preflight(ctx context.Context, spec *driver.EndpointSpec, seen
 	}
 	more, err := w.quotas(ctx, spec, seen, deref(about.Location))
 	return append(warnings, more...), err
+}
+
+// offline refuses to cut off MLflow models: their server fetches its packages as it
+// starts. Versions that are not there yet, or may not be read, are the platform's to refuse.
+func (d *azureML) offline(ctx context.Context, spec *driver.EndpointSpec) error {
+	public := egressPublic(&spec.Settings)
+	if public == nil || *public || spec.Unknown.At(carriedEgress) {
+		return nil
+	}
+	for i := range spec.Deployments {
+		dep := &spec.Deployments[i]
+		if ref := dep.Model; ref.Native != "" || ref.Version == "" || spec.Unknown.In("deployments."+dep.Name+".model") {
+			continue
+		}
+		w, err := d.at(dep.Model.Key.Location)
+		if err != nil {
+			return err
+		}
+		v, err := w.getVersion(ctx, dep.Model.Key.Name, dep.Model.Version)
+		switch {
+		case mlerr.Is(err, mlerr.NotFound, mlerr.PermissionDenied):
+		case err != nil:
+			return err
+		case strings.EqualFold(deref(v.Properties.ModelType), runtimes.AzureMLflowModel) && tag(v.Properties.Properties, propertyEnvironment) == "":
+			return mlerr.New(mlerr.Unsupported, "azure_ml serves the MLflow model %s with a server that fetches its packages from the internet as it starts", dep.Model).At(carriedEgress).
+				WithHint("Leave azure_ml.egress_public out, or publish the model with serving.image")
+		}
+	}
+	return nil
 }
 
 // instances are how many instances more than it has a deployment of that name will take,

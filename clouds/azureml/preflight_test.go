@@ -123,6 +123,27 @@ func TestPreflightCounts(t *testing.T) {
 	}
 }
 
+// A model whose server fetches packages is not cut off from where they are.
+func TestPreflightOfMLflow(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	c, calls := h.cloud(t)
+	for kind, refused := range map[string]bool{"mlflow_model": true, "triton_model": false} {
+		h.call(t, http.MethodPut, here+"models/"+kind+"/versions/1"+learning, map[string]any{"properties": map[string]any{"modelType": kind, "modelUri": "azureml://datastores/workspaceblobstore/paths/" + kind}})
+		spec := h.endpoint("fraud", driver.VersionRef{Key: driver.Key{Platform: driver.AzureML, Location: location, Name: kind}, Version: "1"})
+		spec.Settings.AzureML = &driver.AzureMLEndpoint{EgressPublic: new(false)}
+		must(t, c.CheckEndpoint(spec))
+		_, err := c.Preflight(t.Context(), spec, nil)
+		if (err != nil) != refused || refused && (mlerr.PathOf(err) != "azure_ml.egress_public" || !mlerr.Is(err, mlerr.Unsupported)) {
+			t.Errorf("%s: %v", kind, err)
+		}
+		spec.Settings.AzureML.EgressPublic = new(true)
+		if _, err := c.Preflight(t.Context(), spec, nil); err != nil || len(calls.changes()) > 0 {
+			t.Errorf("%s with a way out: %v, %v", kind, err, calls.changes())
+		}
+	}
+}
+
 // An image gets an environment, which is shared by versions with the same contract and
 // goes with the last of them.
 func TestEnvironments(t *testing.T) {
