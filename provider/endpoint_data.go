@@ -212,6 +212,11 @@ func endpointMembers(as attr.Type, d endpointData) members {
 	if d.Encryption == (driver.Encryption{}) {
 		m["encryption"] = null(m["encryption"].Type(background))
 	}
+	if a := d.AzureML; a != nil && a.EgressPublic == nil { // which is not the same as false
+		special := copyOf(m["azure_ml"].(types.Object)) //nolint:forcetypeassert // as above
+		special["egress_public"] = types.BoolNull()
+		m["azure_ml"] = types.ObjectValueMust(m["azure_ml"].(types.Object).AttributeTypes(background), special) //nolint:forcetypeassert // as above
+	}
 	return m
 }
 

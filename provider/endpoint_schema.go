@@ -43,7 +43,8 @@ func endpointSchema() schema.Schema {
 			"azure_ml": nested("What only `azure_ml` has.", attributes{
 				"identity":      str("Resource id of a user-assigned identity that the model runs as. Default: one that the platform makes."),
 				"compute":       str("Name or resource id of a Kubernetes compute of the workspace that the endpoint is on. Changing it makes a new endpoint. Default: machines of the platform's."),
-				"egress_public": boolean("Whether the model may reach the public internet. Another value replaces the deployments. Default: the platform's, which lets it, unless the workspace has a managed network."),
+				"egress_public": schema.BoolAttribute{Optional: true, // and left to the platform by default, which is neither
+					MarkdownDescription: "Whether the model may reach the public internet. Another value replaces the deployments. Default: the platform's, which lets it, unless the workspace has a managed network."},
 			}),
 			"kubernetes":    settled(nested("What only `kubernetes` has.", kubernetesEndpointAttributes())),
 			"url":           computed("Where predictions are sent."),

@@ -154,9 +154,23 @@ func TestAzureEndpointReplacement(t *testing.T) {
 			run(t,
 				resource.TestStep{Config: base + onAzure(endpoint(large))},
 				resource.TestStep{Config: base + onAzure(c.config), ConfigPlanChecks: plans(theEndpoint, plancheck.ResourceActionDestroyBeforeCreate, leavesOpen(theEndpoint, "url"))},
+				resource.TestStep{Config: base + onAzure(c.config), PreConfig: func() { openAsMade(t, r) }, ConfigPlanChecks: changesNothing()},
 			)
 			t.Log(c.reason)
 		})
+	}
+}
+
+// openAsMade wants deployments that nobody has cut off the internet.
+func openAsMade(t *testing.T, r *acctest.Rehearsal) {
+	t.Helper()
+	for _, e := range r.Azure(t, http.MethodGet, "onlineEndpoints", nil)["value"].([]any) {
+		name := e.(map[string]any)["name"].(string)
+		for _, d := range r.Azure(t, http.MethodGet, "onlineEndpoints/"+name+"/deployments", nil)["value"].([]any) {
+			if p := d.(map[string]any)["properties"].(map[string]any); p["egressPublicNetworkAccess"] != "Enabled" {
+				t.Errorf("%s reaches nothing, and nobody wanted that: %v", name, p)
+			}
+		}
 	}
 }
 
