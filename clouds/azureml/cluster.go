@@ -25,7 +25,8 @@ import (
 const (
 	attributeCompute = "azure_ml.compute"
 
-	// defaultInstance is the instance type that every attached cluster has.
+	// defaultInstance is the instance type that every attached cluster has, and that a
+	// replica has when nothing is said.
 	defaultInstance = "defaultinstancetype"
 
 	// anyGPU is an accelerator of a cluster, which is asked for by number only.
@@ -105,13 +106,13 @@ func checkCluster(spec *driver.EndpointSpec, r *refusal) {
 		dep := &spec.Deployments[i]
 		path := "deployments." + dep.Name
 		r.when(dep.Mirror > 0, cannot, path+".mirror", "Use a managed endpoint, or platform = \"kubernetes\"", "azure_ml copies no requests on a Kubernetes compute")
-		resolveOnCluster(dep, path+".compute", r)
+		checkClusterCompute(dep, path+".compute", r)
 		checkClusterScaling(&dep.Scaling, path+".scaling", r)
 	}
 }
 
-// resolveOnCluster fills in the instance type that a replica has when nothing is said.
-func resolveOnCluster(dep *driver.Deployment, path string, r *refusal) {
+// checkClusterCompute refuses what a cluster cannot be asked for.
+func checkClusterCompute(dep *driver.Deployment, path string, r *refusal) {
 	c := &dep.Compute
 	c.Attached = nil
 	const wrong, cannot = mlerr.InvalidArgument, mlerr.Unsupported
@@ -126,10 +127,10 @@ func resolveOnCluster(dep *driver.Deployment, path string, r *refusal) {
 	}
 	switch {
 	case c.InstanceType != "":
-		r.when(!crdName.MatchString(c.InstanceType), wrong, path+".instance_type", "Use the name of an InstanceType of the cluster, such as "+defaultInstance+", or cpu and memory_gib",
+		r.when(!crdName.MatchString(c.InstanceType), wrong, path+".instance_type", "Use the name of an InstanceType of the cluster, or cpu and memory_gib",
 			"%q is not the name of an instance type on a Kubernetes compute", c.InstanceType)
-	case c.CPU == 0 && c.MemoryGiB == 0 && c.Accelerator == nil:
-		c.InstanceType = defaultInstance
+		r.when(c.InstanceType == defaultInstance, wrong, path+".instance_type", "Leave it out", "%s is what a replica has when nothing is said", defaultInstance)
+	case *c == (driver.Compute{}):
 	default:
 		r.when(c.CPU == 0, wrong, path+".cpu", "Give cpu and memory_gib, or name an instance_type", "a replica on a Kubernetes compute gets what is asked for, and no CPU is")
 		r.when(c.MemoryGiB == 0, wrong, path+".memory_gib", "Give cpu and memory_gib, or name an instance_type", "a replica on a Kubernetes compute gets what is asked for, and no memory is")
@@ -160,6 +161,9 @@ func onCluster(p *ml.ManagedOnlineDeployment, dep *driver.Deployment) *ml.Kubern
 		return k
 	}
 	k.InstanceType = new(defaultInstance)
+	if resourcesText(c) == "" {
+		return k
+	}
 	has := func() *ml.ContainerResourceSettings {
 		r := &ml.ContainerResourceSettings{CPU: new(digits(c.CPU)), Memory: new(digits(c.MemoryGiB) + "Gi")}
 		if c.Accelerator != nil {
@@ -175,7 +179,7 @@ func digits(n float64) string { return strconv.FormatFloat(n, 'f', -1, 64) }
 
 // resourcesText is what a replica asks a cluster for, "" where its instance type says.
 func resourcesText(c *driver.Compute) string {
-	if c.InstanceType != "" {
+	if c.InstanceType != "" || c.CPU == 0 && c.MemoryGiB == 0 && c.Accelerator == nil {
 		return ""
 	}
 	text := digits(c.CPU) + " CPU " + digits(c.MemoryGiB) + " GiB"
@@ -232,8 +236,8 @@ func computeSeen(d *deployment) driver.Compute {
 			return c
 		}
 	}
-	if instance == "" {
-		instance = defaultInstance
+	if instance == defaultInstance {
+		instance = ""
 	}
 	return driver.Compute{InstanceType: instance}
 }

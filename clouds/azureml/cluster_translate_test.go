@@ -25,7 +25,7 @@ func TestPrepareOnCluster(t *testing.T) {
 			Deployments: []driver.Deployment{{Name: "main", Model: driver.VersionRef{Key: key, Version: "1"}, Traffic: 100, Scaling: driver.Scaling{Min: 1, Max: 1}}}}
 	}
 	spec := base()
-	if err := d.PrepareEndpoint(spec); err != nil || spec.Deployments[0].Compute.InstanceType != defaultInstance {
+	if err := d.PrepareEndpoint(spec); err != nil || spec.Deployments[0].Compute != (driver.Compute{}) {
 		t.Fatalf("%+v, %v", spec.Deployments, err)
 	}
 	const main = "deployments.main."
@@ -51,6 +51,7 @@ func TestPrepareOnCluster(t *testing.T) {
 		{"request_timeout", func(s *driver.EndpointSpec) { s.Settings.RequestTimeout = 6 * time.Minute }},
 		{main + "mirror", func(s *driver.EndpointSpec) { s.Deployments[0].Traffic, s.Deployments[0].Mirror = 0, 10 }},
 		{main + "compute.instance_type", compute(driver.Compute{InstanceType: "Standard_DS3_v2"})},
+		{main + "compute.instance_type", compute(driver.Compute{InstanceType: defaultInstance})},
 		{main + "compute.memory_gib", compute(driver.Compute{CPU: 2})},
 		{main + "compute.cpu", compute(driver.Compute{MemoryGiB: 2})},
 		{main + "compute.accelerator", compute(driver.Compute{CPU: 1, MemoryGiB: 2, Accelerator: &driver.Accelerator{Type: "nvidia-t4", Count: 1}})},
@@ -90,6 +91,7 @@ func TestOnCluster(t *testing.T) {
 	t.Parallel()
 	for reason, dep := range map[string]driver.Deployment{
 		"an instance type": {Compute: driver.Compute{InstanceType: "gpu"}, Scaling: driver.Scaling{Min: 2, Max: 2}},
+		"nothing said":     {Scaling: driver.Scaling{Min: 1, Max: 1}},
 		"resources":        {Compute: driver.Compute{CPU: 0.25, MemoryGiB: 0.5}, Scaling: driver.Scaling{Min: 1, Max: 9, Metrics: []driver.Metric{{Type: driver.MetricCPU, Target: 55}}}},
 		"accelerators":     {Compute: driver.Compute{CPU: 8, MemoryGiB: 30, Accelerator: &driver.Accelerator{Type: anyGPU, Count: 4}}, Scaling: driver.Scaling{Min: 1, Max: 1}},
 	} {
