@@ -97,10 +97,21 @@ func (c *Cloud) Replaces(before, after *driver.EndpointSpec) []string {
 // ReplacesModel lists the attributes that differ between two specifications and that
 // only a new model can have otherwise.
 func (c *Cloud) ReplacesModel(before, after *driver.ModelSpec) []string {
-	if !c.Features().FixedModelKey || before.EncryptionKey == after.EncryptionKey || after.Unknown.In("encryption") {
-		return nil
+	var all []string
+	if c.Features().FixedModelKey && before.EncryptionKey != after.EncryptionKey && !after.Unknown.In("encryption") {
+		all = append(all, "encryption.key")
 	}
-	return []string{"encryption.key"}
+	if registryOf(before) != registryOf(after) && !after.Unknown.In("azure_ml") {
+		all = append(all, "azure_ml.registry")
+	}
+	return all
+}
+
+func registryOf(s *driver.ModelSpec) string {
+	if s.AzureML == nil {
+		return ""
+	}
+	return s.AzureML.Registry
 }
 
 // lookup finds the value at a dotted path; nil if it is not there.

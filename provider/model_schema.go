@@ -39,7 +39,7 @@ func modelSchema() schema.Schema {
 				"key": str("KMS key ARN, Cloud KMS key name, or, on `azure_ml`, the key that the workspace is checked against."),
 			}),
 			"azure_ml": nested("What only `azure_ml` has.", attributes{
-				"registry": str("Registry to publish to instead of the workspace. Not answered by this release."),
+				"registry": str("Registry that each version is published to from the workspace, for other workspaces to serve: its name, if it is in the workspace's resource group, or its resource id. Changing it makes a new model."),
 			}),
 			"version":             computed("Number of the current version."),
 			"version_id":          computed("`<id>@<version>`: what an `ml_endpoint` refers to. Known in a plan that publishes no version."),

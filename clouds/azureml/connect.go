@@ -43,20 +43,22 @@ type workspace struct {
 
 // clients are those of the SDK, by the names that its documentation has.
 type clients struct {
-	Operations          *arm.Client
-	Workspaces          *ml.WorkspacesClient
-	ModelContainers     *ml.ModelContainersClient
-	ModelVersions       *ml.ModelVersionsClient
-	EnvironmentVersions *ml.EnvironmentVersionsClient
-	Environments        *ml.EnvironmentContainersClient
-	DataVersions        *ml.DataVersionsClient
-	Datastores          *ml.DatastoresClient
-	OnlineEndpoints     *ml.OnlineEndpointsClient
-	OnlineDeployments   *ml.OnlineDeploymentsClient
-	Computes            *ml.ComputeClient
-	Usages              *ml.UsagesClient
-	AutoscaleSettings   *armmonitor.AutoscaleSettingsClient
-	RoleAssignments     *armauthorization.RoleAssignmentsClient
+	Operations            *arm.Client
+	Workspaces            *ml.WorkspacesClient
+	ModelContainers       *ml.ModelContainersClient
+	ModelVersions         *ml.ModelVersionsClient
+	RegistryModels        *ml.RegistryModelContainersClient
+	RegistryModelVersions *ml.RegistryModelVersionsClient
+	EnvironmentVersions   *ml.EnvironmentVersionsClient
+	Environments          *ml.EnvironmentContainersClient
+	DataVersions          *ml.DataVersionsClient
+	Datastores            *ml.DatastoresClient
+	OnlineEndpoints       *ml.OnlineEndpointsClient
+	OnlineDeployments     *ml.OnlineDeploymentsClient
+	Computes              *ml.ComputeClient
+	Usages                *ml.UsagesClient
+	AutoscaleSettings     *armmonitor.AutoscaleSettingsClient
+	RoleAssignments       *armauthorization.RoleAssignmentsClient
 }
 
 // at is the workspace of a location.
@@ -97,6 +99,7 @@ func (d *azureML) clients(subscription string) (c clients, err error) {
 	}
 	c = clients{
 		Workspaces: made.NewWorkspacesClient(), ModelContainers: made.NewModelContainersClient(), ModelVersions: made.NewModelVersionsClient(),
+		RegistryModels: made.NewRegistryModelContainersClient(), RegistryModelVersions: made.NewRegistryModelVersionsClient(),
 		EnvironmentVersions: made.NewEnvironmentVersionsClient(), Environments: made.NewEnvironmentContainersClient(), DataVersions: made.NewDataVersionsClient(), Datastores: made.NewDatastoresClient(),
 		OnlineEndpoints: made.NewOnlineEndpointsClient(), OnlineDeployments: made.NewOnlineDeploymentsClient(), Computes: made.NewComputeClient(), Usages: made.NewUsagesClient(),
 	}

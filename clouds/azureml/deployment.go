@@ -65,7 +65,7 @@ func made(location *string, endpoint string, dep *driver.Deployment, s *driver.S
 	size, _ := hardware.Lookup(string(driver.AzureML), dep.Compute.InstanceType)
 	probe := func() *ml.ProbeSettings {
 		failures := patienceOfProbes
-		if size.AcceleratorCount > 0 || dep.Compute.Accelerator != nil || clusterOf(s) != "" && dep.Compute.InstanceType != "" { // which may have some
+		if size.AcceleratorCount > 0 || dep.Compute.Accelerator != nil || clusterOf(s) != "" && resourcesText(&dep.Compute) == "" { // which may have some
 			failures = patienceForLoads
 		}
 		return &ml.ProbeSettings{InitialDelay: iso(probePeriod), Period: iso(probePeriod), Timeout: iso(longestProbe), SuccessThreshold: new(int32(1)), FailureThreshold: new(int32(failures))}
@@ -283,6 +283,9 @@ var versionID = regexp.MustCompile(inWorkspace + `models/([^/]+)/versions/([^/]+
 // the platform changes the case of ids.
 func (w *workspace) modelOf(key driver.Key, d *deployment, id string) driver.VersionRef {
 	m := versionID.FindStringSubmatch(id)
+	if model, number, ok := ofRegistry(d, id); ok {
+		return driver.VersionRef{Key: driver.Key{Platform: driver.AzureML, Location: key.Location, Name: model}, Version: number}
+	}
 	if m == nil {
 		return driver.VersionRef{Native: id}
 	}

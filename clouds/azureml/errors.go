@@ -209,7 +209,7 @@ var meanings = []struct {
 var (
 	busyWords  = regexp.MustCompile(`(?i)because it is in \w+ provisioning state|in (Updating|Creating|Deleting|Scaling) (provisioning )?state|already running|another operation|in progress`)
 	takenWords = regexp.MustCompile(`(?i)unique within (the|a) region|already (exists|taken|in use).*region|not available in .*region`)
-	usedWords  = regexp.MustCompile(`(?i)has (live |mirror )?traffic|in use|is being used|referenced by|non-?zero traffic|traffic .*(must|should) be (set to )?0`)
+	usedWords  = regexp.MustCompile(`(?i)has (live |mirror )?traffic|in use|is (being )?used|referenced by|non-?zero traffic|traffic .*(must|should) be (set to )?0`)
 	rightWords = regexp.MustCompile(`(?i)authoriz|permission|access to (the )?(storage|registry)`)
 )
 

@@ -30,6 +30,7 @@ const (
 	tagDigest     = "tfml-digest"
 	tagApproval   = "tfml-approval"
 	tagMetadata   = "tfml-metadata"
+	tagRegistry   = "tfml-registry" // on a model: where its versions are published to
 	tagAlias      = "alias." // + an alias, on a model: the version that it points to
 
 	// What an endpoint's deployments are to be made with, and what a setting was
@@ -48,6 +49,7 @@ const (
 	propertyServing     = "tfml-serving"
 	propertyEnvironment = "tfml-environment" // of a version: the environment that serves it
 	propertyArtifact    = "tfml-artifact"    // of a version: where its bytes were staged
+	propertyRegistry    = "tfml-registry"    // of a version: where it is published to
 	propertyEnv         = "tfml-env"         // of a deployment: its own variables
 	propertyPath        = "tfml-path"        // of a deployment: where its server answers below the endpoint's host
 	propertyVariables   = "tfml-variables"   // of a deployment: hash of all its variables

@@ -26,6 +26,9 @@ func modelTags(spec *driver.ModelSpec, adopted string) map[string]string {
 	if spec.EncryptionKey != "" {
 		tags[tagKey] = spec.EncryptionKey
 	}
+	if named := registryWanted(spec); named != "" {
+		tags[tagRegistry] = named
+	}
 	maps.Copy(tags, spec.Labels)
 	return tags
 }
@@ -100,12 +103,26 @@ func (d *azureML) PublishVersion(ctx context.Context, spec *driver.ModelSpec, st
 	if err := gone(err); err != nil {
 		return err
 	}
+	var to *registry
 	before, most := number(newest), number(newest)
+	if named := registryWanted(spec); named != "" {
+		if to, err = w.registryOf(named); err != nil {
+			return err
+		}
+		copies, err := to.copies(ctx, name)
+		if err != nil {
+			return err
+		}
+		most = highest(most, copies)
+	}
 	for _, v := range all {
 		n := number(*v.Name)
 		most = max(most, n)
 		if n > before && tag(v.Properties.Tags, tagHash) == spec.VersionHash() {
-			return nil
+			if to == nil {
+				return nil
+			}
+			return w.share(ctx, to, name, *v.Name)
 		}
 	}
 	how, err := contract(spec)
@@ -113,6 +130,9 @@ func (d *azureML) PublishVersion(ctx context.Context, spec *driver.ModelSpec, st
 		return err
 	}
 	properties := map[string]string{propertyFormat: spec.Artifact.Format, propertyServing: servingText(&spec.Serving), propertyArtifact: staged}
+	if to != nil {
+		properties[propertyRegistry] = spec.AzureML.Registry
+	}
 	if how.image != "" {
 		if properties[propertyEnvironment], err = w.environment(ctx, name, how); err != nil {
 			return err
@@ -129,7 +149,10 @@ func (d *azureML) PublishVersion(ctx context.Context, spec *driver.ModelSpec, st
 	if s := heardIn(err); s != nil && strings.Contains(s.Error(), otherBytes) {
 		return mlerr.Wrap(err, mlerr.Conflict, "somebody else has published version %d of %s meanwhile", most+1, spec.Key.ID())
 	}
-	return err
+	if err != nil || to == nil {
+		return err
+	}
+	return w.share(ctx, to, name, fmt.Sprint(most+1))
 }
 
 // otherBytes is what the platform says where the version is there, with other bytes.
@@ -209,10 +232,11 @@ func (d *azureML) DeleteVersion(ctx context.Context, ref driver.VersionRef) erro
 		return gone(err)
 	}
 	environment, still := "", map[string]bool{}
+	var own *version
 	for _, v := range all {
 		id := strings.ToLower(tag(v.Properties.Properties, propertyEnvironment))
 		if *v.Name == ref.Version {
-			environment = id
+			environment, own = id, v
 		} else {
 			still[id] = true
 		}
@@ -227,6 +251,11 @@ func (d *azureML) DeleteVersion(ctx context.Context, ref driver.VersionRef) erro
 	}
 	if err := w.dropAliases(ctx, name, ref.Version); err != nil {
 		return err
+	}
+	if own != nil {
+		if err := w.unshare(ctx, name, own); err != nil {
+			return err
+		}
 	}
 	if environment != "" && !still[environment] {
 		if err := w.dropEnvironment(ctx, environment); err != nil {
@@ -256,6 +285,9 @@ func (w *workspace) dropAliases(ctx context.Context, name, number string) error 
 func (d *azureML) DeleteModel(ctx context.Context, key driver.Key) error {
 	w, err := d.at(key.Location)
 	if err != nil {
+		return err
+	}
+	if err := w.leaveRegistry(ctx, key.Name); err != nil {
 		return err
 	}
 	all, err := w.versions(ctx, key.Name)

@@ -24,10 +24,10 @@ const mostNotes = 4096
 // PrepareModel refuses what Azure ML cannot do.
 func (d *azureML) PrepareModel(spec *driver.ModelSpec) error {
 	r := refusal{unknown: spec.Unknown}
-	const wrong, cannot = mlerr.InvalidArgument, mlerr.Unsupported
+	const wrong = mlerr.InvalidArgument
 	r.Add(checkName("name", driver.KindModel, spec.Key.Name, spec.Unknown))
 	spec.Labels, spec.Metadata, spec.Serving.Env = nonEmpty(spec.Labels), nonEmpty(spec.Metadata), nonEmpty(spec.Serving.Env)
-	r.Add(checkLabels(spec.Labels, len(modelTags(&driver.ModelSpec{EncryptionKey: "k"}, "1"))+1+len(spec.Aliases)))
+	r.Add(checkLabels(spec.Labels, len(modelTags(&driver.ModelSpec{EncryptionKey: "k", AzureML: &driver.AzureMLModel{Registry: "r"}}, "1"))+1+len(spec.Aliases)))
 	for _, a := range spec.Aliases {
 		r.when(strings.EqualFold(a, "latest"), wrong, "aliases", "Leave it out", "the alias \"latest\" is Azure ML's own: the version that was made last")
 		r.when(!aliasForm.MatchString(a), wrong, "aliases", "Use 1 to 128 letters, digits, underscores, hyphens and dots, a letter or digit first", "%q cannot be an alias on Azure ML", a)
@@ -40,8 +40,9 @@ func (d *azureML) PrepareModel(spec *driver.ModelSpec) error {
 		if *m == (driver.AzureMLModel{}) {
 			spec.AzureML = nil
 		} else {
-			r.when(true, cannot, "azure_ml.registry", "Publish to the workspace, share the version with az ml model share, and let endpoints elsewhere refer to azureml://registries/…/versions/…",
-				"azure_ml publishes to workspaces only in this release")
+			r.when(!registryName.MatchString(m.Registry) && !registryID.MatchString(m.Registry), wrong, "azure_ml.registry",
+				"Use the name of a registry in the workspace's resource group, or the id of one: /subscriptions/…/registries/<name>", "%q names no registry", m.Registry)
+			fits(&r, "azure_ml.registry", m.Registry)
 		}
 	}
 	checkVaultKey(spec.EncryptionKey, &r)

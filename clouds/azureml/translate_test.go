@@ -320,7 +320,7 @@ func TestPrepareModel(t *testing.T) {
 		"name":              func(s *driver.ModelSpec) { s.Key.Name = "fraud/1" },
 		"aliases":           func(s *driver.ModelSpec) { s.Aliases = []string{"latest"} },
 		"metadata":          func(s *driver.ModelSpec) { s.Metadata = map[string]string{"k": strings.Repeat("v", mostNotes)} },
-		"azure_ml.registry": func(s *driver.ModelSpec) { s.AzureML = &driver.AzureMLModel{Registry: "shared"} },
+		"azure_ml.registry": func(s *driver.ModelSpec) { s.AzureML = &driver.AzureMLModel{Registry: "a/b"} },
 		"serving.runtime":   func(s *driver.ModelSpec) { s.Serving.Runtime = "vllm" },
 		"serving.port":      func(s *driver.ModelSpec) { s.Serving.Port = 9000 },
 		"serving.image":     func(s *driver.ModelSpec) { s.Serving = driver.Serving{Image: "server"} },

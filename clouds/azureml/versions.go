@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -99,6 +98,10 @@ func (d *azureML) ObserveModel(ctx context.Context, key driver.Key, _ *driver.Mo
 		state.Adopted = !state.Owned && tag(p.Tags, tagAdopted) != "" && number(state.Version) <= adopted
 		s.Versions = append(s.Versions, state)
 	}
+	if named := publishedTo(c, all); named != "" {
+		s.AzureML = &driver.AzureMLModel{Registry: named}
+		return s, w.sharedStates(ctx, s, all)
+	}
 	return s, nil
 }
 
@@ -142,7 +145,36 @@ func (d *azureML) ObserveVersion(ctx context.Context, ref driver.VersionRef) (*d
 		return nil, err
 	}
 	s := w.versionState(ref.Key.Name, v)
+	named := tag(v.Properties.Properties, propertyRegistry)
+	if named == "" {
+		return &s, nil
+	}
+	r, err := w.registryOf(named)
+	if err != nil {
+		return nil, err
+	}
+	copied, err := r.copyOf(ctx, ref.Key.Name, ref.Version)
+	if err == nil && copied == nil {
+		err = mlerr.New(mlerr.NotFound, "the version %s is not in the registry %s", ref, r.name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	shared(&s, v, copied)
 	return &s, nil
+}
+
+// assetPhase translates the state of an asset, which in a workspace it may be without.
+func assetPhase(state *ml.AssetProvisioningState) (phase driver.Phase, reason string) {
+	switch deref(state) {
+	case ml.AssetProvisioningStateCreating, ml.AssetProvisioningStateUpdating:
+		return driver.Changing, ""
+	case ml.AssetProvisioningStateDeleting:
+		return driver.Deleting, ""
+	case ml.AssetProvisioningStateFailed, ml.AssetProvisioningStateCanceled:
+		return driver.Failed, "its state is " + string(*state)
+	}
+	return driver.Ready, ""
 }
 
 // versionState translates a version. One that was made by hand is taken to be
@@ -153,14 +185,7 @@ func (w *workspace) versionState(model string, v *version) driver.Version {
 		Phase: driver.Ready, CreatedAt: createdAt(v), Artifact: driver.Artifact{URI: cmp.Or(tag(p.Properties, propertyArtifact), deref(p.ModelURI)), Digest: tag(p.Tags, tagDigest),
 			Format: tag(p.Properties, propertyFormat)}}
 	s.Owned = s.Hash != ""
-	switch deref(p.ProvisioningState) {
-	case ml.AssetProvisioningStateCreating, ml.AssetProvisioningStateUpdating:
-		s.Phase = driver.Changing
-	case ml.AssetProvisioningStateDeleting:
-		s.Phase = driver.Deleting
-	case ml.AssetProvisioningStateFailed, ml.AssetProvisioningStateCanceled:
-		s.Phase, s.Reason = driver.Failed, "its state is "+string(*p.ProvisioningState)
-	}
+	s.Phase, s.Reason = assetPhase(p.ProvisioningState)
 	if s.Approval == "" {
 		s.Approval = driver.Approved
 	}
@@ -204,9 +229,8 @@ func (w *workspace) servers(ctx context.Context, name string) (map[string][]stri
 			group.Go(func() error {
 				all, err := w.deployments(inner, *e.Name)
 				for _, d := range all {
-					m := versionID.FindStringSubmatch(deref(d.Properties.GetOnlineDeploymentProperties().Model))
-					if len(m) > 0 && strings.EqualFold(m[4], name) && strings.EqualFold(m[3], w.name) && strings.EqualFold(m[2], w.group) {
-						found <- [2]string{strings.ToLower(m[5]), *e.Name + "/" + deref(d.Name)}
+					if served, number, ok := w.servedBy(d); ok && strings.EqualFold(served, name) {
+						found <- [2]string{strings.ToLower(number), *e.Name + "/" + deref(d.Name)}
 					}
 				}
 				return gone(err)
@@ -219,6 +243,27 @@ func (w *workspace) servers(ctx context.Context, name string) (map[string][]stri
 		by[f[0]] = append(by[f[0]], f[1])
 	}
 	return by, err
+}
+
+// servedBy is the version of the workspace that a deployment serves, itself or its copy
+// in a registry.
+func (w *workspace) servedBy(d *deployment) (model, number string, ok bool) {
+	id := deref(d.Properties.GetOnlineDeploymentProperties().Model)
+	if m := versionID.FindStringSubmatch(id); len(m) > 0 {
+		return m[4], m[5], strings.EqualFold(m[3], w.name) && strings.EqualFold(m[2], w.group)
+	}
+	return ofRegistry(d, id)
+}
+
+// ofRegistry is the version of ours that a copy in a registry is of, as noted on the
+// deployment.
+func ofRegistry(d *deployment, id string) (model, number string, ok bool) {
+	m := registryModel.FindStringSubmatch(id)
+	if m == nil || !strings.EqualFold(tag(d.Tags, tagModel), m[2]+"@"+m[3]) {
+		return "", "", false
+	}
+	model, number, ok = strings.Cut(tag(d.Tags, tagModel), "@")
+	return model, number, ok
 }
 
 // manyReads is how many reads go on at once.
@@ -240,6 +285,13 @@ func (d *azureML) served(ctx context.Context, dep *driver.Deployment) (from serv
 	if err != nil {
 		return from, err
 	}
+	if named := tag(v.Properties.Properties, propertyRegistry); named != "" {
+		r, err := w.registryOf(named)
+		if err != nil {
+			return from, err
+		}
+		from.modelID = r.id(dep.Model.Key.Name, dep.Model.Version)
+	}
 	state := w.versionState(dep.Model.Key.Name, v)
 	from.env, from.environment = state.Serving.Env, tag(v.Properties.Properties, propertyEnvironment)
 	if from.environment == "" && strings.EqualFold(deref(v.Properties.ModelType), runtimes.AzureCustomModel) {
@@ -251,6 +303,3 @@ func (d *azureML) served(ctx context.Context, dep *driver.Deployment) (from serv
 	}
 	return from, nil
 }
-
-// registryModel is the id of a model in a registry, which workspaces share.
-var registryModel = regexp.MustCompile(`^azureml://registries/[^/]+/models/[^/]+/versions/[^/]+$`)

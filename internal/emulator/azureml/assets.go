@@ -290,6 +290,22 @@ func (r *request) saveAsset(a *asset) error {
 	return r.tx.Put(kindAsset, at.key(), a)
 }
 
+// assetFailed leaves what could not be written in a registry as failed, and what could
+// not be deleted as it was.
+func assetFailed(r *request, o *operation) error {
+	at, _ := parseID(o.Subject)
+	a, err := r.loadAsset(at.key())
+	if err != nil || a == nil {
+		return err
+	}
+	if a.Busy = ""; a.State == "Deleting" {
+		a.State = "Succeeded"
+	} else {
+		a.State = "Failed"
+	}
+	return r.tx.Put(kindAsset, at.key(), a)
+}
+
 // assetWritten is the end of a write to a registry.
 func assetWritten(r *request, o *operation) error {
 	at, _ := parseID(o.Subject)

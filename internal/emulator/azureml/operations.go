@@ -70,8 +70,8 @@ func init() { //nolint:gochecknoinits // the table and the handlers refer to eac
 		"onlineDeployments.createOrUpdate": {3 * time.Minute, deploymentChanged, deploymentFailed, deploymentFailure},
 		"onlineDeployments.update":         {time.Minute, deploymentChanged, deploymentFailed, deploymentFailure},
 		"onlineDeployments.delete":         {time.Minute, deploymentDeleted, deploymentFailed, usualFailure},
-		"registryAssets.createOrUpdate":    {30 * time.Second, assetWritten, nil, usualFailure},
-		"registryAssets.delete":            {30 * time.Second, assetDeleted, nil, usualFailure},
+		"registryAssets.createOrUpdate":    {30 * time.Second, assetWritten, assetFailed, usualFailure},
+		"registryAssets.delete":            {30 * time.Second, assetDeleted, assetFailed, usualFailure},
 		"autoscaleSettings.act":            {time.Minute, scaledOut, nil, usualFailure},
 	}
 }
