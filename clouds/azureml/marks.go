@@ -31,7 +31,7 @@ const (
 	tagApproval   = "tfml-approval"
 	tagMetadata   = "tfml-metadata"
 	tagRegistry   = "tfml-registry" // on a model: where its versions are published to
-	tagAlias      = "alias." // + an alias, on a model: the version that it points to
+	tagAlias      = "alias."        // + an alias, on a model: the version that it points to
 
 	// What an endpoint's deployments are to be made with, and what a setting was
 	// written like where the platform changes that.
