@@ -289,7 +289,7 @@ func (w *workspace) modelOf(key driver.Key, d *deployment, id string) driver.Ver
 	if m == nil {
 		return driver.VersionRef{Native: id}
 	}
-	ref := driver.VersionRef{Key: driver.Key{Platform: driver.AzureML, Location: strings.Join(m[1:4], "/"), Name: m[4]}, Version: m[5]}
+	ref := driver.VersionRef{Key: driver.Key{Platform: driver.AzureML, Location: strings.ToLower(strings.Join(m[1:4], "/")), Name: m[4]}, Version: m[5]}
 	if strings.EqualFold(ref.Key.Location, key.Location) {
 		ref.Key.Location = key.Location
 	}

@@ -81,8 +81,9 @@ func (c *Config) check() error {
 	return all.Err()
 }
 
-// Locate returns "subscription/resource-group/workspace". What a location leaves out
-// from its beginning is the provider's.
+// Locate returns "subscription/resource-group/workspace", in lower case: Azure's names have
+// none, and portals, tools and people write the same one in several. What a location
+// leaves out from its beginning is the provider's.
 func (d *azureML) Locate(location string) (string, error) {
 	parts := []string{d.account.SubscriptionID(), d.cfg.ResourceGroup, d.cfg.Workspace}
 	refuse := func(what, hint string) (string, error) {
@@ -109,7 +110,7 @@ func (d *azureML) Locate(location string) (string, error) {
 	case !workspaceName.MatchString(name):
 		return refuse("\""+name+"\" is not the name of a workspace", "Use resource-group/workspace")
 	}
-	return strings.Join(parts, "/"), nil
+	return strings.ToLower(strings.Join(parts, "/")), nil
 }
 
 // The forms of ids of Resource Manager, with or without its host. They have no case.
@@ -121,17 +122,11 @@ var nativeNames = map[driver.Kind]*regexp.Regexp{
 }
 
 // ParseNativeID understands "/subscriptions/S/resourceGroups/G/…/onlineEndpoints/E"
-// in any casing. Where a part is the provider's, it is spelled as there.
+// in any casing.
 func (d *azureML) ParseNativeID(kind driver.Kind, id string) (driver.Key, bool) {
 	m := nativeNames[kind].FindStringSubmatch(id)
 	if len(m) == 0 || !subscriptionID.MatchString(m[1]) || !groupName.MatchString(m[2]) || !workspaceName.MatchString(m[3]) {
 		return driver.Key{}, false
 	}
-	parts := m[1:4]
-	for i, known := range []string{d.account.SubscriptionID(), d.cfg.ResourceGroup, d.cfg.Workspace} {
-		if strings.EqualFold(parts[i], known) {
-			parts[i] = known
-		}
-	}
-	return driver.Key{Platform: driver.AzureML, Location: strings.Join(parts, "/"), Name: m[4]}, true
+	return driver.Key{Platform: driver.AzureML, Location: strings.ToLower(strings.Join(m[1:4], "/")), Name: m[4]}, true
 }

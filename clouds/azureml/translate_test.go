@@ -20,7 +20,7 @@ import (
 
 const (
 	testSubscription = "00000000-0000-0000-0000-000000000001"
-	testLocation     = testSubscription + "/Models/Team"
+	testLocation     = testSubscription + "/models/team"
 )
 
 func opened(t *testing.T) *azureML {
@@ -36,7 +36,7 @@ func TestLocate(t *testing.T) {
 	t.Parallel()
 	d := opened(t)
 	for location, want := range map[string]string{
-		"": testLocation, "other": testSubscription + "/Models/other", "g/other": testSubscription + "/g/other",
+		"": testLocation, "other": testSubscription + "/models/other", "G/Other": testSubscription + "/g/other", "MODELS/TEAM": testLocation,
 		"11111111-0000-0000-0000-000000000001/g/other": "11111111-0000-0000-0000-000000000001/g/other",
 		"a/b/c/d": "", "sub/g/other": "", "g/x": "", "g./other": "",
 	} {
@@ -56,7 +56,7 @@ func TestParseNativeID(t *testing.T) {
 		strings.ToLower(in) + "onlineendpoints/fraud":                    "azure_ml/" + testLocation + "/fraud",
 		"https://management.azure.com" + in + "onlineEndpoints/f?x=1":    "",
 		"https://management.azure.com" + in + "onlineEndpoints/f":        "azure_ml/" + testLocation + "/f",
-		strings.Replace(in, "/team/", "/west/", 1) + "onlineEndpoints/f": "azure_ml/" + testSubscription + "/Models/west/f",
+		strings.Replace(in, "/team/", "/west/", 1) + "onlineEndpoints/f": "azure_ml/" + testSubscription + "/models/west/f",
 		in + "onlineEndpoints/f/deployments/blue":                        "",
 		in + "models/f":                      "",
 		"projects/p/locations/l/endpoints/e": "",

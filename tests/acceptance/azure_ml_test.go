@@ -176,6 +176,21 @@ func openAsMade(t *testing.T, r *acctest.Rehearsal) {
 
 // TestAzureEndpointRollsOut moves to a new version, tests it before it gets requests,
 // shares and mirrors them, and leaves nothing when it goes.
+// Names of resource groups and workspaces have no case: spelled otherwise, a location is
+// the same one.
+func TestAzureLocationHasNoCase(t *testing.T) {
+	t.Parallel()
+	r := acctest.NewRehearsal(t)
+	config := func(location string) string {
+		return r.AzureProvider() + onAzure(model(acctest.Model(t, "one"), location)+endpoint(large, location))
+	}
+	run(t,
+		resource.TestStep{Config: config("")},
+		resource.TestStep{Config: config(`location = "Models/TEAM"`), ConfigPlanChecks: changesNothing()},
+		resource.TestStep{Config: config(`location = "models/team"`), ConfigPlanChecks: changesNothing()},
+	)
+}
+
 // An endpoint's address ends in the path of the server that was deployed last, so that
 // it is open in the plan of another model, and in no other.
 func TestAzureAddressFollowsTheServer(t *testing.T) {
