@@ -106,6 +106,10 @@ func (d *azureML) Preflight(ctx context.Context, spec *driver.EndpointSpec, seen
 		warnings = append(warnings, "The principals in auth.invokers get the role AzureML Data Scientist on the endpoint, which lets them change it too: no built-in role can only call. "+
 			"For that, set the provider's azure_ml.invoker_role_definition_id to a role with the action Microsoft.MachineLearningServices/workspaces/onlineEndpoints/score/action")
 	}
+	if id := identityOf(&spec.Settings); id != "" && seen == nil {
+		warnings = append(warnings, "Azure ML gives identities of its own what deployments need, and no other: "+last(id)+" must have Storage Blob Data Reader on the workspace's storage account and AcrPull on its container registry "+
+			"before the endpoint is made, so let ml_endpoint depend on those assignments; with capture, Storage Blob Data Contributor too")
+	}
 	w, err := d.at(spec.Key.Location)
 	if err != nil {
 		return warnings, err

@@ -56,14 +56,16 @@ func TestPreflightWarns(t *testing.T) {
 	spec := h.endpoint("fraud", driver.VersionRef{Key: driver.Key{Platform: driver.AzureML, Location: location, Name: "fraud"}, Version: "1"})
 	spec.Deployments[0].Compute, spec.Deployments[0].Scaling = driver.Compute{InstanceType: "Standard_DS3_v2"}, driver.Scaling{Min: 2, Max: 2}
 	spec.Settings.Auth.Invokers = []string{alice}
+	spec.Settings.AzureML = &driver.AzureMLEndpoint{Identity: ours}
 	must(t, cloud.CheckEndpoint(spec))
 	warnings, err := cloud.Preflight(t.Context(), spec, nil)
 	must(t, err)
-	for _, words := range []string{"a quota of 12 vCPU", "no built-in role can only call"} {
+	for _, words := range []string{"a quota of 12 vCPU", "no built-in role can only call", "Serving must have Storage Blob Data Reader"} {
 		if !slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, words) }) {
 			t.Errorf("no warning says %q: %v", words, warnings)
 		}
 	}
+	spec.Settings.AzureML = nil
 	h.faults(t, map[string]any{"call": "azure_ml.workspaces.get", "occurrence": 0, "action": "error", "code": "AuthorizationFailed", "status": 403, "message": "no"})
 	fresh, _ := h.cloud(t, func(c *azureml.Config) { c.InvokerRole = "f6c7c914-8db3-469d-8ca1-694a8f32e121" })
 	warnings, err = fresh.Preflight(t.Context(), spec, nil)
