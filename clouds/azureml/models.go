@@ -167,8 +167,8 @@ func servingText(s *driver.Serving) string {
 }
 
 // UpdateModel makes the name's own fields what spec says, and points the aliases to the
-// current version: no earlier one of ours keeps any. Of a model that it so adopts it notes up to which version there was
-// something.
+// current version: no earlier one of ours keeps any. Of a model that it so adopts it
+// notes up to which version there was something.
 func (d *azureML) UpdateModel(ctx context.Context, spec *driver.ModelSpec, seen *driver.ModelState, current string) error {
 	w, err := d.at(spec.Key.Location)
 	if err != nil {
