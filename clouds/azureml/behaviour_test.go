@@ -84,7 +84,14 @@ func TestSettings(t *testing.T) {
 			t.Fatalf("%s: the deployments are %+v; %s", step.reason, state.Deployments, state.Unfinished)
 		}
 	}
-	moved := full()
+	moved, same := full(), full()
+	same.Settings.AzureML.Identity = strings.ToUpper(ours)
+	must(t, c.CheckEndpoint(same))
+	imported, err := c.ObserveEndpoint(t.Context(), same.Key, nil)
+	must(t, err)
+	if got := c.Replaces(&driver.EndpointSpec{Settings: imported.Settings}, same); got != nil {
+		t.Errorf("for the case of its identity there is to be another endpoint: %v", got)
+	}
 	moved.Settings.AzureML.Identity = ""
 	if got := c.Replaces(full(), moved); !slices.Equal(got, []string{"azure_ml.identity"}) {
 		t.Errorf("without its identity only a new endpoint can be: %v", got)
@@ -404,7 +411,7 @@ func TestPutsLoseNothing(t *testing.T) {
 	spec.Settings.Network.Access = "private"
 	after, err := h.apply(t.Context(), c, spec)
 	must(t, err)
-	if diff := cmp.Diff(before.Deployments, after.Deployments); diff != "" || after.Settings.AzureML.Identity != ours {
+	if diff := cmp.Diff(before.Deployments, after.Deployments); diff != "" || after.Settings.AzureML.Identity != strings.ToLower(ours) {
 		t.Errorf("labels and access have changed\n%s%+v", diff, after.Settings)
 	}
 }

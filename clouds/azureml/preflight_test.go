@@ -60,7 +60,7 @@ func TestPreflightWarns(t *testing.T) {
 	must(t, cloud.CheckEndpoint(spec))
 	warnings, err := cloud.Preflight(t.Context(), spec, nil)
 	must(t, err)
-	for _, words := range []string{"a quota of 12 vCPU", "no built-in role can only call", "Serving must have Storage Blob Data Reader"} {
+	for _, words := range []string{"a quota of 12 vCPU", "no built-in role can only call", "serving must have Storage Blob Data Reader"} {
 		if !slices.ContainsFunc(warnings, func(w string) bool { return strings.Contains(w, words) }) {
 			t.Errorf("no warning says %q: %v", words, warnings)
 		}

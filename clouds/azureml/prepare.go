@@ -95,6 +95,9 @@ func fillIn(spec *driver.EndpointSpec) {
 	if s.AzureML != nil && *s.AzureML == (driver.AzureMLEndpoint{}) {
 		s.AzureML = nil
 	}
+	if s.AzureML != nil { // ids have no case, and only a new endpoint can have another identity
+		s.AzureML.Identity = strings.ToLower(s.AzureML.Identity)
+	}
 	if len(s.Auth.Invokers) == 0 {
 		s.Auth.Invokers = nil
 	}

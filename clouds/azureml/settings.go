@@ -127,8 +127,8 @@ func settingsOf(e *endpoint, owned bool, busiest *driver.Settings) driver.Settin
 	return s
 }
 
-// userAssigned is the identity that an endpoint was given, as the user spells it: the
-// platform changes the case of ids. "" is one that the platform has made.
+// userAssigned is the identity that an endpoint was given, in lower case: the platform
+// changes the case of ids. "" is one that the platform has made.
 func userAssigned(e *endpoint) string {
 	if e.Identity == nil || e.Identity.Type == nil || !strings.Contains(strings.ToLower(string(*e.Identity.Type)), "userassigned") {
 		return ""
@@ -136,8 +136,9 @@ func userAssigned(e *endpoint) string {
 	written := tag(e.Tags, tagIdentity)
 	var all []string
 	for id := range e.Identity.UserAssignedIdentities {
-		if strings.EqualFold(id, written) {
-			return written
+		id = strings.ToLower(id)
+		if id == strings.ToLower(written) {
+			return id
 		}
 		all = append(all, id)
 	}
