@@ -14,6 +14,7 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
+	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
@@ -276,4 +277,61 @@ func TestKubernetesComputePreflight(t *testing.T) {
 	if _, err := h.apply(t.Context(), c, h.onCluster("fraud", "later", h.published(t, c, "fraud", "one"))); !mlerr.Is(err, mlerr.InvalidArgument) || mlerr.PathOf(err) != "azure_ml.compute" {
 		t.Errorf("without its cluster: %v at %q", err, mlerr.PathOf(err))
 	}
+}
+
+// clustered is a harness whose endpoints are on a cluster.
+type clustered struct{ *harness }
+
+func newClustered(t *testing.T) clustered {
+	t.Helper()
+	h := newHarness(t)
+	h.attached(t, "cluster", "Kubernetes")
+	return clustered{h}
+}
+
+func (h clustered) Fork(t *testing.T) drivertest.Harness {
+	t.Helper()
+	return clustered{h.harness.Fork(t).(*harness)} //nolint:forcetypeassert // as it is made
+}
+
+func (h clustered) Open(t *testing.T, c *drivertest.Cutter) driver.Driver {
+	t.Helper()
+	return keyed{h.harness.Open(t, c)}
+}
+
+// keyed says what all endpoints on a cluster lack, which features say of a platform only.
+type keyed struct{ driver.Driver }
+
+func (d keyed) Features() *driver.Features {
+	f := *d.Driver.Features()
+	f.Gaps = append(slices.Clone(f.Gaps), driver.Gap{Path: "auth.mode", Values: []string{"iam"}, Reason: "takes no tokens of Microsoft Entra ID there", Alternative: "Use key or token."})
+	return &f
+}
+
+func (h clustered) Endpoint(name string) *driver.EndpointSpec {
+	spec := h.harness.Endpoint(name)
+	spec.Settings.AzureML = &driver.AzureMLEndpoint{Compute: "cluster"}
+	return spec
+}
+
+func (h clustered) Compute() (small, large driver.Compute) {
+	return driver.Compute{CPU: 1, MemoryGiB: 2}, driver.Compute{InstanceType: "large"}
+}
+
+func (h clustered) HandMade(t *testing.T, name string, ref driver.VersionRef) {
+	t.Helper()
+	region := h.region(t)
+	made := map[string]any{"location": region, "properties": map[string]any{"authMode": "Key", "compute": here + "computes/cluster"}}
+	h.change(t, http.MethodPut, here+"onlineEndpoints/"+name+learning, made)
+	h.change(t, http.MethodPut, here+"onlineEndpoints/"+name+"/deployments/main"+learning, map[string]any{"location": region, "sku": map[string]any{"name": "Default", "capacity": 1},
+		"properties": map[string]any{"endpointComputeType": "Kubernetes", "instanceType": "large", "scaleSettings": map[string]any{"scaleType": "Default"},
+			"model": here + "models/" + ref.Key.Name + "/versions/" + ref.Version}})
+	made["properties"].(map[string]any)["traffic"] = map[string]any{"main": 100}
+	h.change(t, http.MethodPut, here+"onlineEndpoints/"+name+learning, made)
+}
+
+// TestConformanceOnCluster holds endpoints on a cluster to what holds for all endpoints.
+func TestConformanceOnCluster(t *testing.T) {
+	t.Parallel()
+	drivertest.Run(t, func(t *testing.T) drivertest.Harness { return newClustered(t) })
 }
