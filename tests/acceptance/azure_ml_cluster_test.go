@@ -45,3 +45,36 @@ func TestAzureKubernetesCompute(t *testing.T) {
 		resource.TestStep{Config: base + onAzure(endpoint(large)), ConfigPlanChecks: plans(theEndpoint, plancheck.ResourceActionDestroyBeforeCreate)},
 	)
 }
+
+// TestAzureRegistry publishes a model to a registry and serves it from there; imports it,
+// and moves it to another registry by another model.
+func TestAzureRegistry(t *testing.T) {
+	t.Parallel()
+	r := acctest.NewRehearsal(t)
+	in := func(registry string) string { return `azure_ml = { registry = "` + registry + `" }` }
+	const shared = acctest.AzureGroupID + "/providers/Microsoft.MachineLearningServices/registries/shared"
+	config := func(content, registry string) string {
+		return r.AzureProvider() + onAzure(model(acctest.Model(t, content), in(registry))+endpoint(large))
+	}
+	serves := func(want string) func() {
+		return func() {
+			all, _ := r.Azure(t, http.MethodGet, "onlineEndpoints/fraud/deployments", nil)["value"].([]any)
+			if len(all) != 1 || all[0].(map[string]any)["properties"].(map[string]any)["model"] != "azureml://registries/shared/models/fraud/versions/"+want {
+				t.Errorf("version %s is not what the endpoint serves: %v", want, all)
+			}
+		}
+	}
+	run(t,
+		resource.TestStep{Config: config("one", shared), ConfigStateChecks: []statecheck.StateCheck{has(theModel, "version_id", text(azureID+"@1")), has(theModel, "azure_ml.registry", text(shared)),
+			has(theEndpoint, "deployments.main.model_version", text("1"))}},
+		resource.TestStep{PreConfig: serves("1"), Config: config("two", shared), ConfigPlanChecks: plans(theModel, plancheck.ResourceActionUpdate),
+			ConfigStateChecks: []statecheck.StateCheck{has(theModel, "versions", knownvalue.ListSizeExact(2)), has(theEndpoint, "deployments.main.model_version", text("2"))}},
+		resource.TestStep{PreConfig: serves("2"), Config: config("two", shared), ConfigPlanChecks: changesNothing()},
+		resource.TestStep{ResourceName: theModel, ImportState: true, ImportStateKind: resource.ImportBlockWithID, ImportStateId: acctest.AzureWorkspaceID + "/models/fraud", Config: config("two", shared)},
+		resource.TestStep{Config: r.AzureProvider() + onAzure(model(acctest.Model(t, "two"), in(shared)))}, // nothing serves it any more
+		resource.TestStep{Config: r.AzureProvider() + onAzure(model(acctest.Model(t, "two"), in("other"))), ConfigPlanChecks: plans(theModel, plancheck.ResourceActionDestroyBeforeCreate)},
+	)
+	if left, _ := r.Azure(t, http.MethodGet, shared+"/models", nil)["value"].([]any); len(left) > 0 {
+		t.Errorf("in the registry there is %v", left)
+	}
+}

@@ -248,7 +248,7 @@ func TestAzurePlanRefuses(t *testing.T) {
 		"label":             {good + endpoint(large, `labels = { "a/b" = "risk" }`), "cannot be the name of a tag", "labels"},
 		"alias":             {strings.Replace(good, `format = "onnx" }`, "format = \"onnx\" }\n aliases = [\"latest\"]", 1), "Azure ML's own", "aliases"},
 		"command":           {strings.Replace(good, `format = "onnx" }`, "format = \"onnx\" }\n serving = { image = \"r.azurecr.io/i:1\", command = [\"x\"] }", 1), "starts images as they are", "serving.command"},
-		"registry":          {strings.Replace(good, `format = "onnx" }`, "format = \"onnx\" }\n azure_ml = { registry = \"shared\" }", 1), "to workspaces only", "azure_ml.registry"},
+		"registry":          {strings.Replace(good, `format = "onnx" }`, "format = \"onnx\" }\n azure_ml = { registry = \"a/b\" }", 1), "names no registry", "azure_ml.registry"},
 		"workspace":         {strings.Replace(good, `name = "fraud"`, "name = \"fraud\"\n location = \"a/b/c/d\"", 1), "not a workspace", "location"},
 		"version missing":   {strings.Replace(endpoint(large), "ml_model.fraud.version_id", `"`+azureID+`@9"`, 1), "does not exist", `deployments["main"].model`},
 		"private test":      {strings.Replace(good+endpoint(large, `network = { access = "private" }`), "name = \"fraud\"\n  deployments", "name = \"fraud\"\n  smoke_test = { request = \"{}\" }\n  deployments", 1), "through the workspace's private endpoint only", "smoke_test"},
