@@ -411,7 +411,7 @@ func TestPutsLoseNothing(t *testing.T) {
 	spec.Settings.Network.Access = "private"
 	after, err := h.apply(t.Context(), c, spec)
 	must(t, err)
-	if diff := cmp.Diff(before.Deployments, after.Deployments); diff != "" || after.Settings.AzureML.Identity != strings.ToLower(ours) {
+	if diff := cmp.Diff(before.Deployments, after.Deployments); diff != "" || !strings.EqualFold(after.Settings.AzureML.Identity, ours) {
 		t.Errorf("labels and access have changed\n%s%+v", diff, after.Settings)
 	}
 }

@@ -119,15 +119,15 @@ func TestInvokersGetAnotherRole(t *testing.T) {
 // granted: nothing else would show that they could call, and change, one of the same name.
 func TestInvokersGoWithTheEndpoint(t *testing.T) {
 	t.Parallel()
-	for reason, before := range map[string]func(*harness, *testing.T){
-		"as it is": func(*harness, *testing.T) {},
-		"when it takes keys by then": func(h *harness, t *testing.T) {
+	for reason, before := range map[string]func(*testing.T, *harness){
+		"as it is": func(*testing.T, *harness) {},
+		"when it takes keys by then": func(t *testing.T, h *harness) {
 			t.Helper()
 			out := repeated(h.call(t, http.MethodGet, here+"onlineEndpoints/fraud"+learning, nil))
 			out["properties"].(map[string]any)["authMode"] = "Key"
 			h.change(t, http.MethodPut, here+"onlineEndpoints/fraud"+learning, out)
 		},
-		"when somebody else has deleted it": func(h *harness, t *testing.T) {
+		"when somebody else has deleted it": func(t *testing.T, h *harness) {
 			t.Helper()
 			h.change(t, http.MethodDelete, here+"onlineEndpoints/fraud"+learning, nil)
 		},
@@ -138,7 +138,7 @@ func TestInvokersGoWithTheEndpoint(t *testing.T) {
 			c, _ := h.cloud(t)
 			spec, _ := h.invoked(t, c)
 			h.grant(t, "fraud", bob, dataScientist)
-			before(h, t)
+			before(t, h)
 			must(t, c.DestroyEndpoint(t.Context(), spec.Key, clouds.How{Limit: time.Hour}))
 			if _, err := c.ObserveEndpoint(t.Context(), spec.Key, nil); !mlerr.Is(err, mlerr.NotFound) {
 				t.Errorf("it is there: %v", err)

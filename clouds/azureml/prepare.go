@@ -96,7 +96,9 @@ func fillIn(spec *driver.EndpointSpec) {
 		s.AzureML = nil
 	}
 	if s.AzureML != nil { // ids have no case, and only a new endpoint can have another identity
-		s.AzureML.Identity = strings.ToLower(s.AzureML.Identity)
+		own := *s.AzureML
+		own.Identity = strings.ToLower(own.Identity)
+		s.AzureML = &own
 	}
 	if len(s.Auth.Invokers) == 0 {
 		s.Auth.Invokers = nil

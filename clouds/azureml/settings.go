@@ -136,11 +136,10 @@ func userAssigned(e *endpoint) string {
 	written := tag(e.Tags, tagIdentity)
 	var all []string
 	for id := range e.Identity.UserAssignedIdentities {
-		id = strings.ToLower(id)
-		if id == strings.ToLower(written) {
-			return id
+		if strings.EqualFold(id, written) {
+			return strings.ToLower(id)
 		}
-		all = append(all, id)
+		all = append(all, strings.ToLower(id))
 	}
 	slices.Sort(all)
 	if len(all) == 0 {
