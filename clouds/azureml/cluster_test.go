@@ -291,7 +291,7 @@ func newClustered(t *testing.T) clustered {
 
 func (h clustered) Fork(t *testing.T) drivertest.Harness {
 	t.Helper()
-	return clustered{h.harness.Fork(t).(*harness)} //nolint:forcetypeassert // as it is made
+	return clustered{h.harness.Fork(t).(*harness)}
 }
 
 func (h clustered) Open(t *testing.T, c *drivertest.Cutter) driver.Driver {

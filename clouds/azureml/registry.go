@@ -6,6 +6,7 @@ package azureml
 import (
 	"context"
 	"regexp"
+	"slices"
 	"strings"
 
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
@@ -62,8 +63,8 @@ func publishedTo(c *container, all []*version) string {
 	if named := tag(c.Properties.Tags, tagRegistry); named != "" || !ownedModel(c, deref(c.Name)) {
 		return named
 	}
-	for i := len(all) - 1; i >= 0; i-- {
-		if named := tag(all[i].Properties.Properties, propertyRegistry); named != "" {
+	for _, v := range slices.Backward(all) {
+		if named := tag(v.Properties.Properties, propertyRegistry); named != "" {
 			return named
 		}
 	}

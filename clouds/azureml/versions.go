@@ -259,7 +259,7 @@ func (w *workspace) servedBy(d *deployment) (model, number string, ok bool) {
 // deployment.
 func ofRegistry(d *deployment, id string) (model, number string, ok bool) {
 	m := registryModel.FindStringSubmatch(id)
-	if m == nil || !strings.EqualFold(tag(d.Tags, tagModel), m[2]+"@"+m[3]) {
+	if len(m) == 0 || !strings.EqualFold(tag(d.Tags, tagModel), m[2]+"@"+m[3]) {
 		return "", "", false
 	}
 	model, number, ok = strings.Cut(tag(d.Tags, tagModel), "@")
