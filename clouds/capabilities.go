@@ -48,6 +48,7 @@ var capabilities = []struct {
 	{"Auth `none`", auth("none")},
 	{"Private network", []driver.Use{{Path: "network.access", Value: "private"}}},
 	{"Request capture", []driver.Use{{Path: "capture"}}},
+	{"Azure ML's Kubernetes computes and registries", []driver.Use{{Path: "azure_ml"}}},
 	{"Request timeout", []driver.Use{{Path: "request_timeout", Value: "30s"}}},
 }
 
