@@ -47,7 +47,7 @@ func TestCapabilityTable(t *testing.T) {
 // are checked against: a row about a path that nothing reports says yes for ever.
 func TestEveryUseOfTheTableIsReal(t *testing.T) {
 	t.Parallel()
-	model := &driver.ModelSpec{Aliases: []string{"a"}, Approval: driver.Pending, Metadata: map[string]string{"a": "b"},
+	model := &driver.ModelSpec{AzureML: &driver.AzureMLModel{Registry: "r"}, Aliases: []string{"a"}, Approval: driver.Pending, Metadata: map[string]string{"a": "b"},
 		Serving: driver.Serving{Image: "x", Command: []string{"a"}, Args: []string{"b"}}}
 	d := driver.Deployment{Name: "main", Mirror: 1, Env: map[string]string{"A": "b"}, Compute: driver.Compute{CPU: 1, Spot: true}}
 	for _, m := range driver.MetricTypes() {
