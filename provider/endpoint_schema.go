@@ -41,8 +41,8 @@ func endpointSchema() schema.Schema {
 				"dedicated":       boolean("Give the endpoint a host name of its own: no quota shared with others, larger requests, up to an hour for an answer, and scaling to zero. The region's host then no longer answers for it. Default: no."),
 			}),
 			"azure_ml": nested("What only `azure_ml` has.", attributes{
-				"identity":      str("Resource id of a user-assigned identity that the model runs as. Default: one that the platform makes."),
-				"compute":       str("Name or resource id of a Kubernetes compute of the workspace that the endpoint is on. Changing it makes a new endpoint. Default: machines of the platform's."),
+				"identity": str("Resource id of a user-assigned identity that the model runs as. Default: one that the platform makes."),
+				"compute":  str("Name or resource id of a Kubernetes compute of the workspace that the endpoint is on. Changing it makes a new endpoint. Default: machines of the platform's."),
 				"egress_public": schema.BoolAttribute{Optional: true, // and left to the platform by default, which is neither
 					MarkdownDescription: "Whether the model may reach the public internet. Another value replaces the deployments. Default: the platform's, which lets it, unless the workspace has a managed network."},
 			}),
