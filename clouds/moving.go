@@ -60,7 +60,8 @@ func (c *Cloud) Offer(ctx context.Context, ref driver.VersionRef) (*Offer, error
 func (c *Cloud) offer(ctx context.Context, ref driver.VersionRef) (*Offer, error) {
 	location, err := c.driver.Locate(ref.Key.Location)
 	if err != nil {
-		return nil, err
+		// Without its path: what is wrong is the location in the address of the artifact.
+		return nil, mlerr.New(mlerr.CodeOf(err), "%s", err).WithHint("%s", mlerr.Hint(err))
 	}
 	ref.Key.Location = location
 	v, err := patiently(ctx, c, func() (*driver.Version, error) { return c.driver.ObserveVersion(ctx, ref) })

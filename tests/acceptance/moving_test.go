@@ -196,13 +196,14 @@ func TestMovingRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for uri, says := range map[string]string{
-		"sagemaker/eu-west-1/fraud@9":       "no such version",
-		"vertex_ai/p1/europe-west4/none@1":  "no such version",
-		"kubernetes/ml/none@1":              "no such version",
-		"sagemaker/eu-west-1/by-hand@1":     "its container has no model in S3",
-		"azure_ml/sub/group/workspace/no@1": "azure_ml is not answered by this release",
-		"sagemaker/fraud@1":                 "is no version_id",
-		"sagemaker/eu-west-1/by-hand@best":  "versions on sagemaker have numbers",
+		"sagemaker/eu-west-1/fraud@9":                   "no such version",
+		"vertex_ai/p1/europe-west4/none@1":              "no such version",
+		"kubernetes/ml/none@1":                          "no such version",
+		"sagemaker/eu-west-1/by-hand@1":                 "its container has no model in S3",
+		"azure_ml/sub/group/workspace/no@1":             "is not the id of a subscription",
+		"azure_ml/" + acctest.AzureLocation + "/none@1": "no such version",
+		"sagemaker/fraud@1":                             "is no version_id",
+		"sagemaker/eu-west-1/by-hand@best":              "versions on sagemaker have numbers",
 	} {
 		run(t, resource.TestStep{Config: everywhere(r) + moved("kubernetes", fmt.Sprintf("%q", uri)), PlanOnly: true, ExpectError: pattern("artifact.uri", says)})
 	}
