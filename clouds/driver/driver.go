@@ -33,7 +33,10 @@
 // The conformance suite in clouds/drivertest holds a driver to all of this.
 package driver
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Driver is one platform, opened with the user's credentials. Opening must not
 // dial out.
@@ -215,6 +218,18 @@ type Endpoints interface {
 	// cut off in between can be told from an endpoint that somebody else removed.
 	// Absent is success; a transition in progress is Busy.
 	DeleteEndpoint(ctx context.Context, seen *EndpointState) error
+
+	// Measure sums up, from the platform's own metrics, how the deployment with that
+	// DeploymentState.ID has answered live requests from since until until. What the
+	// platform does not show yet is missing from it (Features.MetricsDelay), and without
+	// any sample it is the zero value. Not called where rollout.checks.max_error_rate
+	// and max_latency_ms are gaps, nor with Features.DeployWhole.
+	Measure(ctx context.Context, key Key, id string, since, until time.Time) (Measurement, error)
+
+	// Firing lists those of the platform's alarms called names that are firing now,
+	// sorted by name. One that does not exist is InvalidArgument with the path
+	// "rollout.checks.alarms". Not called where that is a gap.
+	Firing(ctx context.Context, key Key, names []string) ([]Alarm, error)
 
 	// Credentials gives what callers of the endpoint send. What no platform gives
 	// out, such as signatures, is Unsupported, with a hint that says how to call.

@@ -257,6 +257,27 @@ type Checks struct {
 	Alarms       []string `json:"alarms,omitempty"` // names of the platform's own alarms
 }
 
+// Measurement is how a deployment has answered for a while.
+type Measurement struct {
+	Requests  int           // that were answered
+	Errors    int           // of them, with a status of 500 and above, or not at all
+	Latency95 time.Duration // 95 of 100 answers took no longer; 0 where nothing was answered
+}
+
+// ErrorRate is the percentage of requests that failed.
+func (m Measurement) ErrorRate() float64 {
+	if m.Requests == 0 {
+		return 0
+	}
+	return 100 * float64(m.Errors) / float64(m.Requests)
+}
+
+// Alarm is one of the platform's own alarms that fires.
+type Alarm struct {
+	Name   string
+	Reason string // the platform's words; "" if it has none
+}
+
 // SmokeTest is a request that a new deployment must answer as expected.
 type SmokeTest struct {
 	Request    Request

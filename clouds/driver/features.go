@@ -6,6 +6,7 @@ package driver
 import (
 	"path"
 	"slices"
+	"time"
 )
 
 // Features says, as data, what a platform can do. A new driver starts from
@@ -32,6 +33,11 @@ type Features struct {
 	// SmokeShare is the percentage of its requests that a new deployment gets for
 	// its smoke test where there is neither TestBeforeTraffic nor DeployWhole.
 	SmokeShare int
+
+	// MetricsDelay is how late the platform's metrics show an answer: what Measure says
+	// of the time since is not complete. rollout.interval must be longer where a check
+	// reads metrics.
+	MetricsDelay time.Duration
 
 	// MinReplicas is the smallest scaling.min of an ordinary deployment.
 	MinReplicas int

@@ -2,7 +2,8 @@
 // SPDX-License-Identifier: MPL-2.0
 
 // Package fault reads scripted faults from <state_dir>/faults.json, so that a
-// test can make a platform misbehave at an exact call.
+// test can make a platform misbehave at an exact call, and a model version answer
+// badly.
 package fault
 
 import (
@@ -10,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -48,8 +50,72 @@ func (f *Fault) Wait() time.Duration {
 	return time.Second
 }
 
+// Conduct is how the containers of a model version answer.
+type Conduct struct {
+	Model        string `json:"model"`         // what the version's answers call its model
+	Version      string `json:"version"`       // "" is every version
+	ErrorPercent int    `json:"error_percent"` // of its answers that have the status 500
+	Latency      string `json:"latency"`       // of every answer, as the platform's metrics show it: a Go duration, "" for the usual few milliseconds
+}
+
+// usualLatency is what an answer takes unless it is said to take longer.
+const usualLatency = 8 * time.Millisecond
+
+// Answer is the status and the latency of the n-th answer, counted from 0.
+func (c Conduct) Answer(n int) (status int, latency time.Duration) {
+	const spread = 61 // spreads errors evenly over hundred answers
+	status, latency = http.StatusOK, usualLatency
+	if d, err := time.ParseDuration(c.Latency); err == nil {
+		latency = d
+	}
+	if n*spread%100 < c.ErrorPercent {
+		status = http.StatusInternalServerError
+	}
+	return status, latency
+}
+
 type file struct {
-	Faults []Fault `json:"faults"`
+	Faults  []Fault   `json:"faults"`
+	Conduct []Conduct `json:"conduct"`
+}
+
+// read reads the file; without one there are no faults. A file that cannot be read
+// as faults is an error: a typo must not look like health.
+func read(dir string) (f file, data []byte, err error) {
+	data, err = os.ReadFile(path(dir))
+	if errors.Is(err, os.ErrNotExist) {
+		return f, nil, nil
+	}
+	if err != nil {
+		return f, nil, err
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&f); err != nil {
+		return f, nil, fmt.Errorf("faults.json: %w", err)
+	}
+	for i := range f.Faults {
+		if err := f.Faults[i].check(); err != nil {
+			return f, nil, err
+		}
+	}
+	for _, c := range f.Conduct {
+		if _, err := time.ParseDuration(c.Latency); c.Latency != "" && err != nil {
+			return f, nil, fmt.Errorf("faults.json: %w", err)
+		}
+	}
+	return f, data, nil
+}
+
+// ConductOf is how a version of a model has to answer.
+func ConductOf(dir, model, version string) (Conduct, error) {
+	f, _, err := read(dir)
+	for _, c := range f.Conduct {
+		if c.Model == model && (c.Version == "" || c.Version == version) {
+			return c, err
+		}
+	}
+	return Conduct{}, err
 }
 
 // Scripted reports whether there are any faults.
@@ -60,8 +126,7 @@ func Scripted(dir string) bool {
 
 func path(dir string) string { return filepath.Join(dir, "faults.json") }
 
-// Match counts a call and returns the fault that strikes it, or nil. A file that
-// cannot be read as faults is an error: a typo must not look like health.
+// Match counts a call and returns the fault that strikes it, or nil.
 func Match(dir string, tx *state.Tx, call string) (*Fault, error) {
 	info, err := os.Stat(path(dir))
 	if errors.Is(err, os.ErrNotExist) {
@@ -70,15 +135,9 @@ func Match(dir string, tx *state.Tx, call string) (*Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(path(dir))
+	f, data, err := read(dir)
 	if err != nil {
 		return nil, err
-	}
-	var f file
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&f); err != nil {
-		return nil, fmt.Errorf("faults.json: %w", err)
 	}
 	counts := struct {
 		File  string
@@ -98,9 +157,6 @@ func Match(dir string, tx *state.Tx, call string) (*Fault, error) {
 	}
 	for i := range f.Faults {
 		g := &f.Faults[i]
-		if err := g.check(); err != nil {
-			return nil, err
-		}
 		if (g.Call == call || g.Call == "*") && (g.Occurrence == 0 || g.Occurrence == counts.Calls[g.Call]) {
 			return g, nil
 		}
