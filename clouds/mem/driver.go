@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"sort"
 	"strconv"
 	"strings"
@@ -348,7 +347,10 @@ func (d *Driver) Invoke(ctx context.Context, key driver.Key, id string, req driv
 		if dep.Phase == driver.Ready && (dep.ID == id || id == "") && (dep.Traffic > 0 || id != "" && !d.Plain) {
 			body, err := json.Marshal(map[string]any{"model": dep.Model.Key.Name, "version": dep.Model.Version,
 				"deployment": dep.Name, "echo": json.RawMessage(req.Body)})
-			return &driver.Response{Status: http.StatusOK, Body: body, Deployment: dep.Name}, err
+			d.p.mu.Lock()
+			status := d.p.answer(key, &dep).status
+			d.p.mu.Unlock()
+			return &driver.Response{Status: status, Body: body, Deployment: dep.Name}, err
 		}
 	}
 	return nil, mlerr.New(mlerr.Unavailable, "nothing of %s is ready", key.ID())

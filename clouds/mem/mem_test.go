@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
@@ -81,6 +82,13 @@ func (h *harness) Damage(_ *testing.T, k driver.Key, deployment string) {
 			}
 		}
 	})
+}
+
+func (h *harness) Call(_ *testing.T, k driver.Key, n int)      { h.platform.Call(k, n) }
+func (h *harness) Alarm(_ *testing.T, name string, fires bool) { h.platform.Alarm(name, fires) }
+
+func (h *harness) Conduct(_ *testing.T, ref driver.VersionRef, errorPercent int, latency time.Duration) {
+	h.platform.Conduct(ref, errorPercent, latency)
 }
 
 func (h *harness) FailNextDeploy(_ *testing.T, reason string) { h.platform.FailNext(reason) }

@@ -28,8 +28,11 @@ type Platform struct {
 	clock     wait.Clock
 	models    map[string]*model
 	endpoints map[string]*endpoint
-	artifacts map[string]string // uri to digest
-	failNext  string            // reason with which the next deployment fails
+	artifacts map[string]string   // uri to digest
+	failNext  string              // reason with which the next deployment fails
+	conduct   map[string]conduct  // by version
+	answers   map[string][]answer // by endpoint and deployment
+	alarms    map[string]bool     // those that there are, and whether they fire
 }
 
 type model struct {
@@ -45,7 +48,8 @@ type endpoint struct {
 
 // NewPlatform makes an empty platform whose transitions take time by clock.
 func NewPlatform(clock wait.Clock) *Platform {
-	return &Platform{clock: clock, models: map[string]*model{}, endpoints: map[string]*endpoint{}, artifacts: map[string]string{}}
+	return &Platform{clock: clock, models: map[string]*model{}, endpoints: map[string]*endpoint{}, artifacts: map[string]string{},
+		conduct: map[string]conduct{}, answers: map[string][]answer{}, alarms: map[string]bool{}}
 }
 
 // Fork is a copy that goes on by itself, with another clock.
@@ -61,6 +65,9 @@ func (p *Platform) Fork(clock wait.Clock) *Platform {
 	}
 	maps.Copy(fork.artifacts, p.artifacts)
 	fork.failNext = p.failNext
+	maps.Copy(fork.conduct, p.conduct)
+	maps.Copy(fork.answers, p.answers)
+	maps.Copy(fork.alarms, p.alarms)
 	return fork
 }
 

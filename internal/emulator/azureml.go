@@ -71,6 +71,7 @@ func (s *Server) serveAzureML(o Options, kept *books, clock clockwork.Clock) err
 		Container: func(account, container string) error { return azblob.EnsureContainer(blobs, account, container) },
 		BlobURL:   func() string { return s.endpoints["azblob"] },
 		Evaluate:  evaluate,
+		Conduct:   s.conduct,
 		Quotas:    func() map[string]int { return quotas(s.dir) },
 	})}
 	return s.listen("azure_ml", "", s.azure)

@@ -22,6 +22,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/jonboulle/clockwork"
 
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/gcs"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
@@ -92,6 +93,7 @@ func (s *Server) serve(o Options) error {
 		Artifact: artifact, Keys: keys,
 		PutObject: func(bucket, key string, r io.Reader) error { return s3.Put(objects, bucket, key, r) },
 		Evaluate:  evaluate,
+		Conduct:   s.conduct,
 		Quotas:    func() map[string]int { return quotas(s.dir) },
 	})}
 	if err := s.listen("sagemaker", o.Listen, s.aws.handler(s.page)); err != nil {
@@ -113,7 +115,7 @@ func (s *Server) serve(o Options) error {
 	if err := s.serveAzureML(o, kept, clock); err != nil {
 		return err
 	}
-	k, err := kubernetes.New(kubernetes.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: factor, Artifact: artifact, Keys: keys, Evaluate: evaluate})
+	k, err := kubernetes.New(kubernetes.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: factor, Artifact: artifact, Keys: keys, Evaluate: evaluate, Conduct: s.conduct})
 	if err != nil {
 		return err
 	}
@@ -129,6 +131,7 @@ func (s *Server) serveVertexAI(o Options, kept *books, clock clockwork.Clock) er
 		Artifact: func(bucket, name string) (io.ReadCloser, error) { return gcs.Open(objects, bucket, name) },
 		Keys:     func(bucket, prefix string) ([]string, error) { return gcs.Keys(objects, bucket, prefix) },
 		Evaluate: evaluate,
+		Conduct:  s.conduct,
 		Quotas:   func() map[string]int { return quotas(s.dir) },
 	})}
 	return s.listen("vertex_ai", "", s.vertex)
@@ -150,6 +153,11 @@ func speed(o Options) float64 {
 		}
 	}
 	return 1
+}
+
+// conduct is how faults.json has a version of a model answer.
+func (s *Server) conduct(model, version string) (fault.Conduct, error) {
+	return fault.ConductOf(s.dir, model, version)
 }
 
 // evaluate computes a small ONNX model's outputs.

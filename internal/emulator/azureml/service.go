@@ -43,6 +43,8 @@ type Options struct {
 	BlobURL func() string
 	// Evaluate computes a model's outputs; ok is false when it cannot.
 	Evaluate func(name string, artifact io.Reader, body []byte) (outputs any, ok bool)
+	// Conduct tells how a version of a model answers; nil is well.
+	Conduct func(model, version string) (fault.Conduct, error)
 	// Quotas are the limits of a subscription in each region: cores by family of
 	// virtual machines, "standardDSv2Family", and "azure_ml.endpoints" if there may be
 	// another number of them than 100. nil is no limit of cores.

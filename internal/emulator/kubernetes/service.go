@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
 )
 
@@ -34,6 +35,8 @@ type Options struct {
 	Artifact func(bucket, key string) (io.ReadCloser, error)
 	// Evaluate computes a model's outputs; ok is false when it cannot.
 	Evaluate func(name string, artifact io.Reader, body []byte) (outputs any, ok bool)
+	// Conduct tells how a version of a model answers; nil is well.
+	Conduct func(model, version string) (fault.Conduct, error)
 }
 
 // Service is the emulator.

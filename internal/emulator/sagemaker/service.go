@@ -38,6 +38,8 @@ type Options struct {
 	PutObject func(bucket, key string, r io.Reader) error
 	// Evaluate computes a model's outputs; ok is false when it cannot.
 	Evaluate func(name string, artifact io.Reader, body []byte) (outputs any, ok bool)
+	// Conduct tells how a version of a model answers; nil is well.
+	Conduct func(model, version string) (fault.Conduct, error)
 	// Quotas are account limits by instance type, "ml.g5.xlarge": 2; nil is no limit.
 	Quotas func() map[string]int
 }

@@ -36,6 +36,8 @@ type Options struct {
 	Keys     func(bucket, prefix string) ([]string, error)
 	// Evaluate computes a model's outputs; ok is false when it cannot.
 	Evaluate func(name string, artifact io.Reader, body []byte) (outputs any, ok bool)
+	// Conduct tells how a version of a model answers; nil is well.
+	Conduct func(model, version string) (fault.Conduct, error)
 	// Quotas are limits of the project in each region: by metric,
 	// "custom_model_serving_nvidia_l4_gpus", by machine type in replicas, and of
 	// "vertex_ai.operations" that may be started in a minute. nil is no limit.
