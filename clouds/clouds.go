@@ -8,6 +8,7 @@
 package clouds
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"time"
@@ -24,6 +25,10 @@ type Options struct {
 	Clock  wait.Clock        // nil is the wall clock
 	Logger hclog.Logger      // nil discards
 	Labels map[string]string // put on everything, under a resource's own labels
+
+	// Pace is how much faster than the clock the platform's time passes, as in
+	// rehearsal: rollouts are watched for so much shorter. 0 is 1.
+	Pace float64
 }
 
 // Cloud is one platform as the provider sees it.
@@ -32,11 +37,12 @@ type Cloud struct {
 	clock  wait.Clock
 	log    hclog.Logger
 	labels map[string]string
+	pace   float64
 }
 
 // New makes a Cloud. It does not dial out.
 func New(d driver.Driver, o Options) *Cloud {
-	c := &Cloud{driver: d, clock: o.Clock, log: o.Logger, labels: o.Labels}
+	c := &Cloud{driver: d, clock: o.Clock, log: o.Logger, labels: o.Labels, pace: cmp.Or(o.Pace, 1)}
 	if c.clock == nil {
 		c.clock = wait.Real{}
 	}
@@ -56,6 +62,9 @@ type How struct {
 	Limit time.Duration
 	// Progress is told, in a short phrase, each step that is taken; nil is fine.
 	Progress func(string)
+	// Warn is told, in a sentence, what a change that succeeds could not make sure of;
+	// nil is fine.
+	Warn func(string)
 }
 
 // Features says what the platform can do.
@@ -94,6 +103,9 @@ func (c *Cloud) Credentials(ctx context.Context, key driver.Key) (*driver.Creden
 	found, err := patiently(ctx, c, func() (*driver.Credentials, error) { return c.driver.Credentials(ctx, key) })
 	return found, mlerr.Annotate(err, "cannot read the credentials of %s", article(key, driver.KindEndpoint))
 }
+
+// paced is how long on the clock something takes that takes d of the platform's time.
+func (c *Cloud) paced(d time.Duration) time.Duration { return time.Duration(float64(d) / c.pace) }
 
 // withLabels is the resource's labels over the provider's.
 func (c *Cloud) withLabels(own map[string]string) map[string]string {

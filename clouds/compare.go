@@ -100,6 +100,18 @@ func only(paths []string, settings *driver.Settings) map[string]any {
 	return kept
 }
 
+// replacing are the names that two deployments have, of which one takes over from the
+// other.
+func (c comparison) replacing() map[string]bool {
+	count, two := map[string]int{}, map[string]bool{}
+	for i := range c.seen.Deployments {
+		name := c.seen.Deployments[i].Name
+		count[name]++
+		two[name] = count[name] > 1
+	}
+	return two
+}
+
 // match finds the deployment that already is what is wanted.
 func (c comparison) match(want *driver.Deployment) *driver.DeploymentState {
 	for i := range c.seen.Deployments {
@@ -156,7 +168,7 @@ func (c comparison) smokeTraffic(f *driver.Features) (shares []driver.Share, aim
 			return c.traffic()
 		}
 		most := largest(live)
-		share := min(want.Traffic, max(1, f.SmokeShare*want.Traffic/100), most.Traffic-1)
+		share := min(want.Traffic, max(1, min(f.SmokeShare, stages(&c.spec.Rollout)[0])*want.Traffic/full), most.Traffic-1)
 		if share < 1 {
 			continue // of nothing there is no part
 		}

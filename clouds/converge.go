@@ -4,6 +4,7 @@
 package clouds
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -27,6 +28,8 @@ type step struct {
 	do   func(ctx context.Context) error
 	done bool
 	wait bool // in transition: nothing to do but look again
+
+	resume string // of wait: how it goes on if this run stops waiting; "" where the platform goes on by itself
 }
 
 // next observes and picks the next step.
@@ -104,7 +107,7 @@ func (r *converger) take(ctx context.Context, s step, reason func() string) erro
 		for _, a := range r.attempts {
 			a.changed = true
 		}
-		return r.pause(ctx, s.name, reason())
+		return r.pause(ctx, s, reason())
 	}
 	key := s.name + "\n" + s.aim
 	a := r.attempts[key]
@@ -113,7 +116,7 @@ func (r *converger) take(ctx context.Context, s step, reason func() string) erro
 		case a.changed:
 			return r.unmet(s, reason())
 		case r.c.clock.Now().Sub(a.at) < visibility:
-			return r.pause(ctx, s.name, reason())
+			return r.pause(ctx, s, reason())
 		case a.times > 1:
 			return r.unmet(s, reason())
 		}
@@ -140,14 +143,15 @@ func (r *converger) unmet(s step, reason string) error {
 }
 
 // pause waits a little; reason is what the platform says of it meanwhile.
-func (r *converger) pause(ctx context.Context, doing, reason string) error {
+func (r *converger) pause(ctx context.Context, s step, reason string) error {
 	if err := r.loop.Pause(ctx); err != nil {
+		doing := s.name
 		if reason != "" {
 			doing += ": " + reason
 		}
 		e := mlerr.New(mlerr.CodeOf(err), "%s: stopped waiting for the platform (%s)", r.what, doing).Because(err)
-		return e.WithHint("The platform goes on by itself; the next apply continues from what it then finds. " +
-			"A longer limit can be set in timeouts")
+		return e.WithHint("%s. A longer limit can be set in timeouts",
+			cmp.Or(s.resume, "The platform goes on by itself; the next apply continues from what it then finds"))
 	}
 	return nil
 }
@@ -157,6 +161,14 @@ func (r *converger) progress(name string) {
 	r.c.log.Info("step", "what", r.what, "step", name, "elapsed", r.loop.Elapsed().Round(time.Millisecond))
 	if r.how.Progress != nil {
 		r.how.Progress(name)
+	}
+}
+
+// warn notes what could not be made sure of.
+func (r *converger) warn(sentence string) {
+	r.c.log.Warn(sentence, "what", r.what)
+	if r.how.Warn != nil {
+		r.how.Warn(sentence)
 	}
 }
 

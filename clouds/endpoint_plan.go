@@ -5,6 +5,7 @@ package clouds
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
@@ -17,7 +18,7 @@ func (r *endpointRun) compared() comparison {
 }
 
 // plan picks the next step from what is wanted and what was just observed.
-func (r *endpointRun) plan() (step, error) {
+func (r *endpointRun) plan(ctx context.Context) (step, error) {
 	d, f := r.c.driver, r.c.Features()
 	spec, seen := r.spec, r.seen
 	switch {
@@ -35,10 +36,10 @@ func (r *endpointRun) plan() (step, error) {
 			return s, nil
 		}
 		if r.smokeDue() {
-			return r.smokeStep(), nil
+			return r.smokeStep("smoke test"), nil
 		}
 	} else {
-		if s, ok, err := r.planSeparate(); ok || err != nil {
+		if s, ok, err := r.planSeparate(ctx); ok || err != nil {
 			return s, err
 		}
 	}
@@ -87,12 +88,12 @@ func (r *endpointRun) planWhole() (step, bool) {
 			return d.SetTraffic(ctx, spec, seen, shares)
 		}}, true
 	}
-	return r.planScaling()
+	return r.planScaling(nil)
 }
 
 // planSeparate is for platforms where deployments come and go one by one: the
 // new stands beside the old, takes its traffic, and then the old is removed.
-func (r *endpointRun) planSeparate() (step, bool, error) {
+func (r *endpointRun) planSeparate(ctx context.Context) (step, bool, error) {
 	d, spec, seen, compared := r.c.driver, r.spec, r.seen, r.compared()
 	if aim := compared.settings(); len(aim) > 0 {
 		return step{name: "update settings", aim: strings.Join(aim, ", "), do: func(ctx context.Context) error {
@@ -104,19 +105,18 @@ func (r *endpointRun) planSeparate() (step, bool, error) {
 			return s, ok, err
 		}
 	}
-	if s, ok := r.planScaling(); ok {
+	if s, ok := r.planScaling(compared.replacing()); ok {
 		return s, true, nil
 	}
-	shares, aim := compared.traffic()
 	if r.smokeDue() {
-		name := "give new deployments a share of the requests"
-		if shares, aim = compared.smokeTraffic(r.c.Features()); len(aim) == 0 {
-			return r.smokeStep(), true, nil
+		shares, aim := compared.smokeTraffic(r.c.Features())
+		if len(aim) == 0 {
+			return r.smokeStep("smoke test"), true, nil
 		}
-		return r.trafficStep(name, shares, aim)
+		return r.trafficStep("give new deployments a share of the requests", shares, aim)
 	}
-	if len(aim) > 0 {
-		return r.trafficStep("set traffic", shares, aim)
+	if s, ok, err := r.planTraffic(ctx); ok || err != nil {
+		return s, ok, err
 	}
 	for i := range seen.Deployments {
 		now := &seen.Deployments[i]
@@ -129,7 +129,8 @@ func (r *endpointRun) planSeparate() (step, bool, error) {
 		}
 		return undeployStep(r, now), true, nil
 	}
-	return step{}, false, nil
+	s, ok := r.planScaling(nil)
+	return s, ok, nil
 }
 
 func (r *endpointRun) trafficStep(name string, shares []driver.Share, aim []string) (step, bool, error) {
@@ -138,7 +139,14 @@ func (r *endpointRun) trafficStep(name string, shares []driver.Share, aim []stri
 		return step{}, false, err
 	}
 	return step{name: name, aim: strings.Join(aim, ", "), do: func(ctx context.Context) error {
-		return r.c.driver.SetTraffic(ctx, spec, seen, shares)
+		if err := r.c.driver.SetTraffic(ctx, spec, seen, shares); err != nil {
+			return err
+		}
+		r.moved = moved{shares: map[string]int{}}
+		for _, s := range shares {
+			r.moved.shares[s.ID] = s.Traffic
+		}
+		return nil
 	}}, true, nil
 }
 
@@ -155,16 +163,34 @@ func (r *endpointRun) planDeployment(want *driver.Deployment) (s step, ok bool, 
 			aim = []string{now.Repair}
 		}
 		return step{name: "deploy", aim: want.Name + " " + strings.Join(aim, ", "), do: func(ctx context.Context) error {
-			return r.c.driver.Deploy(ctx, r.spec, r.seen, want.Name, replicas)
+			return r.c.driver.Deploy(ctx, r.atLeast(want.Name, replicas), r.seen, want.Name, replicas)
 		}}, true, nil
 	case now.Phase == driver.Failed && (r.begun["deploy"] || now.Traffic > 0):
 		return step{}, false, mlerr.New(mlerr.Failed, "%s: deployment %s failed to come into service: %s", r.what, want.Name, orUnsaid(now.Reason))
 	case now.Phase == driver.Failed:
 		return undeployStep(r, now), true, nil
 	case now.Phase != driver.Ready:
+		if err := r.away(now); err != nil {
+			return step{}, false, err
+		}
 		return step{name: "wait until deployment " + want.Name + " is ready", wait: true}, true, nil
 	}
 	return step{}, false, nil
+}
+
+// atLeast is what is wanted, except that an autoscaled deployment keeps so many
+// replicas: while it has few requests its autoscaler would take away what it needs
+// when it has all.
+func (r *endpointRun) atLeast(name string, replicas int) *driver.EndpointSpec {
+	want := wanted(name, r.spec)
+	if !want.Scaling.Automatic() || want.Scaling.Min >= replicas {
+		return r.spec
+	}
+	spec := *r.spec
+	spec.Deployments = slices.Clone(spec.Deployments)
+	held := wanted(name, &spec)
+	held.Scaling.Min, held.Scaling.Max = replicas, max(replicas, held.Scaling.Max)
+	return &spec
 }
 
 func undeployStep(r *endpointRun, now *driver.DeploymentState) step {
@@ -172,12 +198,13 @@ func undeployStep(r *endpointRun, now *driver.DeploymentState) step {
 		do: func(ctx context.Context) error { return r.c.driver.Undeploy(ctx, r.spec.Key, now.ID) }}
 }
 
-func (r *endpointRun) planScaling() (step, bool) {
+// planScaling sets the bounds of what is ready, except of the names in later.
+func (r *endpointRun) planScaling(later map[string]bool) (step, bool) {
 	compared := r.compared()
 	for i := range r.spec.Deployments {
 		want := &r.spec.Deployments[i]
 		now := compared.match(want)
-		if now == nil {
+		if now == nil || later[want.Name] {
 			continue
 		}
 		if aim := differences("deployments."+want.Name+".scaling", now.Scaling, want.Scaling); len(aim) > 0 {

@@ -23,6 +23,7 @@ func (c *Cloud) CheckEndpoint(spec *driver.EndpointSpec) error {
 	var all mlerr.List
 	all.Add(c.checkGaps(endpointUses(spec)))
 	all.Add(checkDeployments(spec, c.Features()))
+	all.Add(checkRollout(spec, c.Features()))
 	all.Add(c.driver.PrepareEndpoint(spec))
 	return all.Err()
 }
@@ -104,7 +105,15 @@ func (c *Cloud) Preflight(ctx context.Context, spec *driver.EndpointSpec, known 
 	if known != nil && known.Unfinished == "" && len(comparison{spec, known, c.Features().Carried}.all()) == 0 {
 		return nil, nil
 	}
-	return patiently(ctx, c, func() ([]string, error) { return c.driver.Preflight(ctx, spec, known) })
+	warnings, err = patiently(ctx, c, func() ([]string, error) { return c.driver.Preflight(ctx, spec, known) })
+	if alarms := spec.Rollout.Checks.Alarms; err == nil && len(alarms) > 0 {
+		var firing []driver.Alarm
+		firing, err = patiently(ctx, c, func() ([]driver.Alarm, error) { return c.driver.Firing(ctx, spec.Key, alarms) })
+		for _, a := range firing {
+			warnings = append(warnings, fmt.Sprintf("Alarm %s fires now, and a rollout fails while it does: %s", a.Name, orUnsaid(a.Reason)))
+		}
+	}
+	return warnings, err
 }
 
 // ending is for an endpoint that is gone: absent is returned, unless a run of
@@ -161,7 +170,7 @@ func (c *Cloud) unfinished(s *driver.EndpointState) string {
 // spec.Rollout.OnFailure is "hold". spec is guaranteed to have passed
 // CheckEndpoint.
 func (c *Cloud) ApplyEndpoint(ctx context.Context, spec *driver.EndpointSpec, how How) (*driver.EndpointState, error) {
-	run := &endpointRun{converger: c.converger("endpoint "+spec.Key.ID(), how), spec: spec}
+	run := &endpointRun{converger: c.converger("endpoint "+spec.Key.ID(), how), spec: spec, kept: map[string]bool{}, unready: map[string]time.Time{}}
 	err := run.run(ctx, run.next, run.reason)
 	if run.turnBack(err) {
 		if err = run.run(ctx, run.next, run.reason); !errors.Is(err, run.failure) {
@@ -169,7 +178,7 @@ func (c *Cloud) ApplyEndpoint(ctx context.Context, spec *driver.EndpointSpec, ho
 		}
 	}
 	if err != nil || run.seen == nil {
-		return c.readBackEndpoint(ctx, spec.Key), err
+		return c.readBackEndpoint(ctx, spec.Key), run.held(err)
 	}
 	return run.seen, nil
 }
@@ -210,6 +219,11 @@ type endpointRun struct {
 	tested   bool
 	rolled   bool // everything but labels and leftovers is as wanted: there is no reason to go back
 
+	moved   moved
+	watched watch
+	kept    map[string]bool      // deployments whose replicas are held, by their ids
+	unready map[string]time.Time // when deployments that have requests were seen to be away, by their ids
+
 	// failure is why the run goes back to what served before; it is what the
 	// run ends with.
 	failure error
@@ -249,7 +263,7 @@ func (r *endpointRun) next(ctx context.Context) (step, error) {
 		}
 		r.before = r.wayBack()
 	}
-	s, err := r.plan()
+	s, err := r.plan(ctx)
 	if err == nil && s.done && r.failure != nil {
 		return step{}, r.failure
 	}

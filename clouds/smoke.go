@@ -34,8 +34,8 @@ func (r *endpointRun) smokeDue() bool {
 }
 
 // smokeStep tests every deployment.
-func (r *endpointRun) smokeStep() step {
-	return step{name: "smoke test", aim: "answers as expected", do: func(ctx context.Context) error {
+func (r *endpointRun) smokeStep(name string) step {
+	return step{name: name, aim: "answers as expected", do: func(ctx context.Context) error {
 		for i := range r.spec.Deployments {
 			want := &r.spec.Deployments[i]
 			if err := r.smoke(ctx, r.compared().match(want).ID); err != nil {

@@ -72,6 +72,15 @@ type Clock struct {
 	now time.Time
 	// OnSleep, if set, is told of every sleep, to move another clock along.
 	OnSleep func(time.Duration)
+
+	ticks []func()
+}
+
+// Tick has f called after every sleep, once the platform's time has passed.
+func (c *Clock) Tick(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ticks = append(c.ticks, f)
 }
 
 // NewClock starts at a fixed moment.
@@ -98,9 +107,13 @@ func (c *Clock) Sleep(ctx context.Context, d time.Duration) error {
 	}
 	c.mu.Lock()
 	c.now = c.now.Add(d)
+	ticks := c.ticks
 	c.mu.Unlock()
 	if c.OnSleep != nil {
 		c.OnSleep(d)
+	}
+	for _, tick := range ticks {
+		tick()
 	}
 	return nil
 }

@@ -132,3 +132,16 @@ func (h *harness) Fork(*testing.T) drivertest.Harness {
 }
 
 func (h *harness) Objects(*testing.T) []string { return h.platform.Objects() }
+
+func TestRollouts(t *testing.T) {
+	t.Parallel()
+	for name, plain := range map[string]bool{"full": false, "plain": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			drivertest.RunRollouts(t, func(*testing.T) drivertest.Watched {
+				clock := drivertest.NewClock()
+				return &harness{clock: clock, platform: mem.NewPlatform(clock), plain: plain}
+			})
+		})
+	}
+}

@@ -26,6 +26,7 @@ const (
 	Unsupported           // this platform cannot do it; the hint names an alternative
 	Busy                  // the thing is in transition; wait for it and ask again
 	Conflict              // a concurrent write won; observe and try again
+	Preempted             // somebody else has changed the thing meanwhile, and not by accident
 	Throttled             // too many requests; try again later
 	Unavailable           // the platform or the way to it failed; try again
 	NotYetVisible         // something just made is not visible yet; try again shortly
@@ -41,7 +42,7 @@ const (
 )
 
 var codeNames = [...]string{"unknown", "not found", "already exists", "invalid argument", "unsupported", "busy",
-	"conflict", "throttled", "unavailable", "not yet visible", "not yet granted", "permission denied", "unauthenticated",
+	"conflict", "preempted", "throttled", "unavailable", "not yet visible", "not yet granted", "permission denied", "unauthenticated",
 	"quota exceeded", "in use", "failed", "rolled back", "timeout", "canceled"}
 
 // String names the code in lower case words.
