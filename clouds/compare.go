@@ -5,8 +5,6 @@ package clouds
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"sort"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
@@ -142,57 +140,6 @@ func (c comparison) traffic() (shares []driver.Share, aim []string) {
 	}
 	sort.Strings(aim)
 	return shares, aim
-}
-
-// smokeTraffic is what gives each wanted deployment that has no requests yet some of
-// those that it will have, where without requests it cannot be tested: a tenth, say,
-// taken from whichever has most. Nothing serves before the first share: then all get
-// what they will have.
-func (c comparison) smokeTraffic(f *driver.Features) (shares []driver.Share, aim []string) {
-	if f.TestBeforeTraffic || f.SmokeShare == 0 {
-		return nil, nil
-	}
-	live, total := map[string]*driver.Share{}, 0
-	for i := range c.seen.Deployments {
-		now := &c.seen.Deployments[i]
-		live[now.ID] = &driver.Share{ID: now.ID, Name: now.Name, Traffic: now.Traffic, Mirror: now.Mirror}
-		total += now.Traffic
-	}
-	for i := range c.spec.Deployments {
-		want := &c.spec.Deployments[i]
-		now := c.match(want)
-		if now == nil || now.Traffic > 0 || want.Traffic == 0 {
-			continue
-		}
-		if total == 0 {
-			return c.traffic()
-		}
-		most := largest(live)
-		share := min(want.Traffic, max(1, min(f.SmokeShare, stages(&c.spec.Rollout)[0])*want.Traffic/full), most.Traffic-1)
-		if share < 1 {
-			continue // of nothing there is no part
-		}
-		live[now.ID].Traffic, most.Traffic = share, most.Traffic-share
-		aim = append(aim, fmt.Sprintf("deployments.%s.traffic of %s: 0 -> %d", now.Name, now.ID, share))
-	}
-	if len(aim) == 0 {
-		return nil, nil
-	}
-	for i := range c.seen.Deployments {
-		shares = append(shares, *live[c.seen.Deployments[i].ID])
-	}
-	return shares, aim
-}
-
-// largest is the share with most requests, of equal ones the first by its id.
-func largest(all map[string]*driver.Share) *driver.Share {
-	var most *driver.Share
-	for _, id := range slices.Sorted(maps.Keys(all)) {
-		if most == nil || all[id].Traffic > most.Traffic {
-			most = all[id]
-		}
-	}
-	return most
 }
 
 // predecessor finds the deployment of that name with the most traffic.

@@ -44,6 +44,9 @@ func (r *endpointRun) plan(ctx context.Context) (step, error) {
 		}
 	}
 	r.rolled = true
+	if s, ok := r.planUnproof(); ok {
+		return s, nil
+	}
 	if !labelsEqual(spec.Labels, seen.Labels) || seen.Marks.Incomplete || seen.Marks.Untested {
 		return step{name: "set labels", aim: strings.Join(differences("labels", seen.Labels, spec.Labels), ", "),
 			do: func(ctx context.Context) error { return d.SetLabels(ctx, spec, seen) }}, nil
@@ -79,6 +82,9 @@ func orUnsaid(reason string) string {
 func (r *endpointRun) planWhole() (step, bool) {
 	d, spec, seen, compared := r.c.driver, r.spec, r.seen, r.compared()
 	if aim := compared.whole(); len(aim) > 0 {
+		if s, ok := r.planProof(); ok {
+			return s, true
+		}
 		return step{name: "deploy", aim: strings.Join(aim, ", "), do: func(ctx context.Context) error {
 			return d.Deploy(ctx, spec, seen, "", 0)
 		}}, true
@@ -100,6 +106,9 @@ func (r *endpointRun) planSeparate(ctx context.Context) (step, bool, error) {
 			return d.UpdateSettings(ctx, spec, seen)
 		}}, true, nil
 	}
+	if s, ok := r.planProof(); ok {
+		return s, true, nil
+	}
 	for i := range spec.Deployments {
 		if s, ok, err := r.planDeployment(&spec.Deployments[i]); ok || err != nil {
 			return s, ok, err
@@ -109,11 +118,10 @@ func (r *endpointRun) planSeparate(ctx context.Context) (step, bool, error) {
 		return s, true, nil
 	}
 	if r.smokeDue() {
-		shares, aim := compared.smokeTraffic(r.c.Features())
-		if len(aim) == 0 {
-			return r.smokeStep("smoke test"), true, nil
+		if shares, aim := compared.traffic(); len(aim) > 0 && !r.c.Features().TestBeforeTraffic && !serves(seen) {
+			return r.trafficStep("set traffic", shares, aim)
 		}
-		return r.trafficStep("give new deployments a share of the requests", shares, aim)
+		return r.smokeStep("smoke test"), true, nil
 	}
 	if s, ok, err := r.planTraffic(ctx); ok || err != nil {
 		return s, ok, err
@@ -131,6 +139,11 @@ func (r *endpointRun) planSeparate(ctx context.Context) (step, bool, error) {
 	}
 	s, ok := r.planScaling(nil)
 	return s, ok, nil
+}
+
+// serves reports whether anything has requests.
+func serves(seen *driver.EndpointState) bool {
+	return slices.ContainsFunc(seen.Deployments, func(d driver.DeploymentState) bool { return d.Traffic > 0 })
 }
 
 func (r *endpointRun) trafficStep(name string, shares []driver.Share, aim []string) (step, bool, error) {

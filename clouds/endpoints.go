@@ -25,6 +25,9 @@ func (c *Cloud) CheckEndpoint(spec *driver.EndpointSpec) error {
 	all.Add(checkDeployments(spec, c.Features()))
 	all.Add(checkRollout(spec, c.Features()))
 	all.Add(c.driver.PrepareEndpoint(spec))
+	if all.Err() == nil {
+		all.Add(c.checkProof(spec))
+	}
 	return all.Err()
 }
 
@@ -170,7 +173,7 @@ func (c *Cloud) unfinished(s *driver.EndpointState) string {
 // spec.Rollout.OnFailure is "hold". spec is guaranteed to have passed
 // CheckEndpoint.
 func (c *Cloud) ApplyEndpoint(ctx context.Context, spec *driver.EndpointSpec, how How) (*driver.EndpointState, error) {
-	run := &endpointRun{converger: c.converger("endpoint "+spec.Key.ID(), how), spec: spec, kept: map[string]bool{}, unready: map[string]time.Time{}}
+	run := c.endpointRun(spec, how)
 	err := run.run(ctx, run.next, run.reason)
 	if run.turnBack(err) {
 		if err = run.run(ctx, run.next, run.reason); !errors.Is(err, run.failure) {
@@ -217,6 +220,7 @@ type endpointRun struct {
 
 	servable bool // all versions were seen to be approved
 	tested   bool
+	unproven bool // no endpoint of a smoke test is left
 	rolled   bool // everything but labels and leftovers is as wanted: there is no reason to go back
 
 	moved   moved
@@ -227,6 +231,10 @@ type endpointRun struct {
 	// failure is why the run goes back to what served before; it is what the
 	// run ends with.
 	failure error
+}
+
+func (c *Cloud) endpointRun(spec *driver.EndpointSpec, how How) *endpointRun {
+	return &endpointRun{converger: c.converger("endpoint "+spec.Key.ID(), how), spec: spec, kept: map[string]bool{}, unready: map[string]time.Time{}}
 }
 
 // reason is what the platform says of the endpoint, or of the first deployment
@@ -346,12 +354,16 @@ func (c *Cloud) DestroyEndpoint(ctx context.Context, key driver.Key, how How) er
 		}
 		return deleteStep(c, "delete", seen), nil
 	}
-	return r.run(ctx, next, func() string {
+	err := r.run(ctx, next, func() string {
 		if seen == nil {
 			return ""
 		}
 		return seen.Reason
 	})
+	if _, proves := c.proves(); err == nil && proves && !strings.HasSuffix(key.Name, proofSuffix) {
+		err = c.removeProof(ctx, key, how)
+	}
+	return err
 }
 
 // deleteStep removes an endpoint, which may take several steps: what is left of it is

@@ -212,7 +212,7 @@ func (p *endpointPlan) explain(m members, diags *diag.Diagnostics) {
 	f := p.cloud.Features()
 	changes := p.prior == nil || !m["deployments"].Equal(p.prior["deployments"]) || !m["smoke_test"].Equal(p.prior["smoke_test"])
 	if p.spec.SmokeTest != nil && !f.TestBeforeTraffic && changes {
-		diags.AddAttributeWarning(path.Root("smoke_test"), "The smoke test is sent to a deployment that has traffic", sentence(f.SmokeTestBy))
+		diags.AddAttributeWarning(path.Root("smoke_test"), "The smoke test has an endpoint of its own", sentence(f.SmokeTestBy))
 	}
 	if p.known != nil && p.known.Unfinished != "" {
 		diags.AddWarning("The endpoint is not finished and will be", sentence(p.known.Unfinished))

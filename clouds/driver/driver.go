@@ -59,6 +59,16 @@ type Driver interface {
 	Endpoints
 }
 
+// Prover is what drivers are, beside, whose Features.TestBeforeTraffic is false: before
+// a version replaces another the core deploys it to an endpoint of its own, which is
+// called as the endpoint is and has the label smoke-test-of, sends the smoke test there,
+// and removes it.
+type Prover interface {
+	// MarkUntested marks the endpoint as untested (Marks.Untested), and changes nothing
+	// else.
+	MarkUntested(ctx context.Context, seen *EndpointState) error
+}
+
 // Models is the registry side of a platform: a name that holds immutable,
 // numbered versions.
 type Models interface {
@@ -156,7 +166,7 @@ type Endpoints interface {
 	// or of a deployment, only that need be read anew.
 	ObserveEndpoint(ctx context.Context, key Key, known *EndpointState) (*EndpointState, error)
 
-	// CreateEndpoint makes the endpoint, marked incomplete. With
+	// CreateEndpoint makes the endpoint with its labels, marked incomplete. With
 	// Features.DeployWhole it comes with all its deployments, otherwise empty.
 	// One that exists with our marks is success; without them, AlreadyExists.
 	CreateEndpoint(ctx context.Context, spec *EndpointSpec) error

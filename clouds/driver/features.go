@@ -26,13 +26,9 @@ type Features struct {
 	VersionsMakeModel bool
 
 	// TestBeforeTraffic: a new deployment can be called before it has traffic.
-	// Otherwise SmokeTestBy says how it is tested instead.
+	// Otherwise the driver is a Prover, and SmokeTestBy says to users how it is tested.
 	TestBeforeTraffic bool
 	SmokeTestBy       string
-
-	// SmokeShare is the percentage of its requests that a new deployment gets for
-	// its smoke test where there is neither TestBeforeTraffic nor DeployWhole.
-	SmokeShare int
 
 	// MetricsDelay is how late the platform's metrics show an answer: what Measure says
 	// of the time since is not complete. rollout.interval must be longer where a check

@@ -65,7 +65,7 @@ func (d *Driver) Features() *driver.Features {
 	f := &driver.Features{Platform: d.platform, TestBeforeTraffic: true, ArtifactSchemes: []string{"file", "mem"}, Carried: []string{"auth.mode"},
 		Gaps: []driver.Gap{{Path: "auth.mode", Values: []string{"mtls"}, Reason: "has no mutual TLS", Alternative: "Use auth.mode = \"iam\"."}}}
 	if d.Plain {
-		f.VersionsMakeModel, f.TestBeforeTraffic, f.SmokeShare, f.SmokeTestBy = true, false, 10, "it gets a share of the requests"
+		f.VersionsMakeModel, f.TestBeforeTraffic, f.SmokeTestBy = true, false, "it is tested on an endpoint of its own"
 	}
 	return f
 }

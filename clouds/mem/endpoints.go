@@ -43,7 +43,7 @@ func (d *Driver) CreateEndpoint(_ context.Context, spec *driver.EndpointSpec) er
 		}
 		e := newEndpoint(spec.Key)
 		e.state.Marks = driver.Marks{Owned: true, Incomplete: true}
-		e.state.Settings = spec.Settings
+		e.state.Settings, e.state.Labels = spec.Settings, spec.Labels
 		e.readyAt[""] = d.p.clock.Now().Add(settle)
 		d.p.endpoints[spec.Key.ID()] = e
 		return nil
@@ -95,6 +95,17 @@ func (d *Driver) Deploy(_ context.Context, spec *driver.EndpointSpec, _ *driver.
 			})
 		}
 		return nil
+	})
+}
+
+// MarkUntested marks the endpoint.
+func (d *Driver) MarkUntested(_ context.Context, seen *driver.EndpointState) error {
+	return d.call("MarkUntested", func() error {
+		e, err := d.p.find(seen.Key)
+		if err == nil {
+			e.state.Marks.Untested = true
+		}
+		return err
 	})
 }
 

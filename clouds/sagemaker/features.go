@@ -8,9 +8,10 @@ import "github.com/mlplane/terraform-provider-ml/clouds/driver"
 // Features says what SageMaker can do.
 func (d *sagemaker) Features() *driver.Features {
 	return &driver.Features{
-		Platform:        driver.SageMaker,
-		DeployWhole:     true,
-		SmokeTestBy:     "SageMaker moves the traffic in the same transition that brings the new variants up, so the test is sent right after it, to each variant by name; a failure deploys what served before",
+		Platform:    driver.SageMaker,
+		DeployWhole: true,
+		SmokeTestBy: "SageMaker moves the traffic in the same transition that brings the new variants up, so a version that replaces another is first deployed to an endpoint of its own, " +
+			"with one instance, tested there, and removed from there again; that takes as long as the deployment itself, and the quota of one more instance",
 		MinReplicas:     0, // with asynchronous inference; PrepareEndpoint asks for 1 of all others
 		ArtifactSchemes: schemes(),
 		Replace:         []string{"sagemaker.async", "sagemaker.serverless"},

@@ -36,13 +36,8 @@ func (d *vertex) Deploy(ctx context.Context, spec *driver.EndpointSpec, _ *drive
 	if err != nil {
 		return err
 	}
-	if spec.SmokeTest != nil && read.Labels[labelUntested] == "" {
-		labels := maps.Clone(read.Labels)
-		if labels == nil {
-			labels = map[string]string{}
-		}
-		labels[labelUntested] = yes
-		if err := r.patch(ctx, read, endpoint, wireEndpoint{Labels: labels}, "labels"); err != nil {
+	if spec.SmokeTest != nil {
+		if err := r.markUntested(ctx, read, endpoint); err != nil {
 			return err
 		}
 	}

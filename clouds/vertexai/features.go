@@ -13,9 +13,8 @@ func (d *vertex) Features() *driver.Features {
 	return &driver.Features{
 		Platform:          driver.VertexAI,
 		VersionsMakeModel: true,
-		SmokeTestBy: "Vertex AI cannot address a deployment that has no traffic, so a new one first gets a tenth of its share, or all of it where nothing else serves, " +
-			"and the test is repeated until that deployment answers; a failure gives the requests back to what served before",
-		SmokeShare:      10,
+		SmokeTestBy: "Vertex AI cannot address a deployment that has no traffic, so a version that replaces another is first deployed to an endpoint of its own, " +
+			"with one replica, tested there, and removed from there again; that takes as long as the deployment itself, and the quota of one more replica",
 		MinReplicas:     0, // of an endpoint with one deployment; PrepareEndpoint asks for 1 of all others
 		ArtifactSchemes: readSchemes(),
 		Carried:         []string{carriedAccount},
