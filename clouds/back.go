@@ -19,8 +19,8 @@ func (r *endpointRun) wayBack() *driver.EndpointState {
 	switch seen := r.seen; {
 	case seen == nil, seen.Phase != driver.Ready, seen.Marks.Incomplete:
 		return nil
-	case seen.Marks.Untested && r.c.Features().DeployWhole:
-		return nil // what served before that is gone; elsewhere it still stands beside it
+	case seen.Marks.Untested && r.c.Features().DeployWhole && len(r.compared().whole()) == 0:
+		return nil // it is the untested one, and what served before is gone; elsewhere it still stands beside it
 	default:
 		return seen
 	}

@@ -65,11 +65,11 @@ func baked(ro *driver.Rollout, percent int) bool {
 }
 
 // RolloutTime is how long a rollout waits at all its stages together.
-func RolloutTime(ro *driver.Rollout) time.Duration {
+func (c *Cloud) RolloutTime(ro *driver.Rollout) time.Duration {
 	var sum time.Duration
 	for _, percent := range stages(ro) {
 		if baked(ro, percent) {
-			sum += bake(ro)
+			sum += c.paced(bake(ro))
 		}
 	}
 	return sum

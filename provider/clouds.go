@@ -100,7 +100,7 @@ func (p *platforms) cloud(platform driver.Platform) (*clouds.Cloud, error) {
 		// Without its path, which would be looked for in the resource.
 		o.err = mlerr.New(mlerr.CodeOf(err), "cannot use the provider's %s configuration: %s", platform, err).WithHint("%s", mlerr.Hint(err))
 	} else {
-		o.cloud = clouds.New(d, clouds.Options{Logger: p.log.Named(string(platform)), Labels: p.labels})
+		o.cloud = clouds.New(d, clouds.Options{Logger: p.log.Named(string(platform)), Labels: p.labels, Pace: p.rehearsal.pace()})
 	}
 	p.opened[platform] = o
 	return o.cloud, o.err

@@ -5,6 +5,7 @@ package provider
 
 import (
 	"context"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/path"
@@ -84,8 +85,18 @@ func (r *endpointResource) prepare(p *endpointPlan) error {
 	all.Add(wrong)
 	if wrong == nil { // shares that are missing do not sum up either
 		all.Add(cloud.CheckEndpoint(spec))
+		all.Add(longEnough(timeoutsOf(p.config).Update, cloud.RolloutTime(&spec.Rollout)))
 	}
 	return all.Err()
+}
+
+// longEnough refuses a limit that the waits of a rollout alone use up.
+func longEnough(limit, waits time.Duration) error {
+	if limit == 0 || limit > waits {
+		return nil
+	}
+	return mlerr.New(mlerr.InvalidArgument, "an update may take %s, and the stages of the rollout alone are watched for %s", limit, waits.Round(time.Second)).
+		At("timeouts.update").WithHint("Allow more time, or use a shorter rollout.interval or fewer steps")
 }
 
 // replaced names the attributes that only a new endpoint can have as wanted.

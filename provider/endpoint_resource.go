@@ -6,6 +6,9 @@ package provider
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"strings"
+	"time"
 
 	"github.com/hashicorp/terraform-plugin-framework/diag"
 	"github.com/hashicorp/terraform-plugin-framework/resource"
@@ -70,7 +73,7 @@ func (r *endpointResource) Create(ctx context.Context, req resource.CreateReques
 
 func (r *endpointResource) Update(ctx context.Context, req resource.UpdateRequest, resp *resource.UpdateResponse) {
 	plan, state := objectOf(r.schema, req.Plan.Raw), objectOf(r.schema, req.State.Raw)
-	how := clouds.How{Limit: cmp.Or(timeoutsOf(plan).Update, clouds.DefaultLimits.Update)}
+	how := clouds.How{Limit: timeoutsOf(plan).Update}
 	seen, done := r.apply(ctx, plan, how, "Cannot update the endpoint", &resp.Diagnostics)
 	if seen == nil {
 		return
@@ -95,9 +98,32 @@ func (r *endpointResource) apply(ctx context.Context, plan types.Object, how clo
 	if report(diags, doing, cloud.CheckEndpoint(spec)) {
 		return nil, false
 	}
+	if how.Limit == 0 {
+		how.Limit = clouds.DefaultLimits.Update + cloud.RolloutTime(&spec.Rollout)
+	}
+	var story story
+	how.Progress, how.Warn = story.add, func(sentence string) { diags.AddWarning("The rollout could not be judged", sentence) }
 	seen, err := cloud.ApplyEndpoint(ctx, spec, how)
+	if err != nil && len(story.steps) > 1 {
+		diags.AddWarning("What was done before it failed", story.String())
+	}
 	return seen, !report(diags, doing, err)
 }
+
+// story is what a change has done, step by step.
+type story struct {
+	began time.Time
+	steps []string
+}
+
+func (s *story) add(step string) {
+	if s.began.IsZero() {
+		s.began = time.Now()
+	}
+	s.steps = append(s.steps, fmt.Sprintf("%8s  %s", time.Since(s.began).Round(time.Second), step))
+}
+
+func (s *story) String() string { return strings.Join(s.steps, "\n") }
 
 // applied is the new state: the plan, completed by what was observed, when the
 // platform now is as planned; what was observed otherwise.

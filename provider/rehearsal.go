@@ -45,6 +45,14 @@ func (r *rehearsal) endpoint(platform string) (string, error) {
 	return r.server.Endpoints()[platform], nil
 }
 
+// pace is how much faster than the clock the platforms' time passes; 0 for real ones.
+func (r *rehearsal) pace() float64 {
+	if r == nil || r.server == nil {
+		return 0
+	}
+	return r.server.Pace()
+}
+
 // What stands in for the parts of a configuration that a rehearsal lacks.
 const (
 	rehearsalRegion  = "us-east-1"

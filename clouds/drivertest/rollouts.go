@@ -222,8 +222,8 @@ func testSuccess(t *testing.T, r *trial) {
 	if now := r.h.Objects(t); len(now) != before {
 		t.Errorf("the rollout left something behind: %v", now)
 	}
-	if took := r.h.Clock().Now().Sub(began); took < clouds.RolloutTime(&r.spec.Rollout) {
-		t.Errorf("it took %s, and its stages are watched for %s", took, clouds.RolloutTime(&r.spec.Rollout))
+	if took := r.h.Clock().Now().Sub(began); took < r.p.RolloutTime(&r.spec.Rollout) {
+		t.Errorf("it took %s, and its stages are watched for %s", took, r.p.RolloutTime(&r.spec.Rollout))
 	}
 	if stages := r.stages(); !r.p.Features().DeployWhole && !slices.Equal(stages, r.expected()) {
 		t.Errorf("the new version had the shares %v while it was watched, want %v", stages, r.expected())

@@ -53,6 +53,7 @@ type Server struct {
 	listeners  []net.Listener
 	servers    []*http.Server
 	endpoints  map[string]string
+	pace       float64
 }
 
 // Start serves the state directory on loopback until Close.
@@ -88,6 +89,7 @@ func (s *Server) serve(o Options) error {
 	artifact := func(bucket, key string) (io.ReadCloser, error) { return s3.Open(objects, bucket, key) }
 	keys := func(bucket, prefix string) ([]string, error) { return s3.Keys(objects, bucket, prefix) }
 	factor := speed(o)
+	s.pace = factor * (5 * time.Minute).Seconds()
 	s.aws = &aws{books: kept, s3: store, sagemaker: sagemaker.New(sagemaker.Options{
 		Store: s.store, Now: clock.Now, Speed: factor,
 		Artifact: artifact, Keys: keys,
@@ -136,6 +138,9 @@ func (s *Server) serveVertexAI(o Options, kept *books, clock clockwork.Clock) er
 	})}
 	return s.listen("vertex_ai", "", s.vertex)
 }
+
+// Pace is how much faster the platforms' time passes than the clock.
+func (s *Server) Pace() float64 { return s.pace }
 
 // speed is the factor of the scaled clock: of the options, of rehearsal.json in the
 // state directory, or of the environment.
