@@ -17,8 +17,9 @@ import (
 
 // fakeClock is a time that passes when somebody sleeps.
 type fakeClock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu    sync.Mutex
+	now   time.Time
+	slept func() // after every sleep; nil is fine
 }
 
 func newClock() *fakeClock { return &fakeClock{now: time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC)} }
@@ -31,8 +32,11 @@ func (c *fakeClock) Now() time.Time {
 
 func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.now = c.now.Add(d)
+	c.mu.Unlock()
+	if c.slept != nil {
+		c.slept()
+	}
 	return ctx.Err()
 }
 

@@ -4,6 +4,7 @@
 package drivertest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -41,11 +42,7 @@ func RunRollouts(t *testing.T, newHarness func(t *testing.T) Watched) {
 				t.Run(o.name, func(t *testing.T) {
 					t.Parallel()
 					t.Log(o.reason)
-					w, ok := fork(t).(Watched)
-					if !ok {
-						t.Fatal("the platform is not watched once it is copied")
-					}
-					o.run(t, newTrial(t, w, strategy))
+					o.run(t, newTrial(t, watched(t, fork), strategy))
 				})
 			}
 			t.Run("killed", func(t *testing.T) {
@@ -53,8 +50,23 @@ func RunRollouts(t *testing.T, newHarness func(t *testing.T) Watched) {
 				t.Log("a process that dies at any call of a rollout is continued by the next")
 				testKilled(t, fork, strategy)
 			})
+			t.Run("abandoned", func(t *testing.T) {
+				t.Parallel()
+				t.Log("a rollout that was killed, and is not wanted any more, leaves nothing")
+				testAbandoned(t, fork, strategy)
+			})
 		})
 	}
+}
+
+// watched is the next copy of the platform.
+func watched(t *testing.T, fork func(t *testing.T) Harness) Watched {
+	t.Helper()
+	w, ok := fork(t).(Watched)
+	if !ok {
+		t.Fatal("the platform is not watched once it is copied")
+	}
+	return w
 }
 
 // pair is a deployment of two replicas, which is what some platforms need to move
@@ -218,6 +230,11 @@ func testSuccess(t *testing.T, r *trial) {
 	r.spec.Rollout.Checks = driver.Checks{SmokeTest: true, MaxErrorRate: 5, MaxLatencyMS: 500}
 	before := len(r.h.Objects(t))
 	began := r.h.Clock().Now()
+	r.tick = func(state *driver.EndpointState) {
+		if r.underWay(state) {
+			r.noProof(t)
+		}
+	}
 	r.succeeds(t)
 	if now := r.h.Objects(t); len(now) != before {
 		t.Errorf("the rollout left something behind: %v", now)
@@ -229,6 +246,16 @@ func testSuccess(t *testing.T, r *trial) {
 		t.Errorf("the new version had the shares %v while it was watched, want %v", stages, r.expected())
 	}
 	r.succeeds(t)
+}
+
+// noProof fails if the endpoint of the smoke test is there.
+func (r *trial) noProof(t *testing.T) {
+	t.Helper()
+	key := r.spec.Key
+	key.Name += "-smoke"
+	if _, err := r.watcher.ObserveEndpoint(r.watcher.ctx, key, nil); !mlerr.Is(err, mlerr.NotFound) {
+		t.Errorf("the endpoint of the smoke test is still there (%v)", err)
+	}
 }
 
 // stages are the shares above zero that the new version had, one after the other.
@@ -264,8 +291,12 @@ func testSmokeFailure(t *testing.T, r *trial) {
 func testErrorRate(t *testing.T, r *trial) {
 	r.spec.Rollout.Checks = driver.Checks{MaxErrorRate: 5}
 	r.h.Conduct(t, r.two, 50, 0)
+	began := r.h.Clock().Now()
 	r.goesBack(t)
 	r.stoppedAtFirst(t)
+	if took := r.h.Clock().Now().Sub(began); r.first() == 100 && !r.p.Features().DeployWhole && took >= interval {
+		t.Errorf("it took %s, and half of all requests failed", took)
+	}
 }
 
 func testLatency(t *testing.T, r *trial) {
@@ -405,7 +436,11 @@ func testHold(t *testing.T, r *trial) {
 func testSilence(t *testing.T, r *trial) {
 	r.quiet = true
 	r.spec.Rollout.Checks = driver.Checks{MaxErrorRate: 5}
+	began := r.h.Clock().Now()
 	r.succeeds(t)
+	if took := r.h.Clock().Now().Sub(began); took < 2*r.p.RolloutTime(&r.spec.Rollout) && !r.p.Features().DeployWhole {
+		t.Errorf("it took %s, and each stage is watched twice if nothing is measured", took)
+	}
 	if len(r.warnings) == 0 && !r.p.Features().DeployWhole {
 		t.Error("nothing was measured, and nobody was warned")
 	}
@@ -422,17 +457,19 @@ func testLiveCapacity(t *testing.T, r *trial) {
 
 	d.Model = r.two
 	r.spec.Deployments[0].Scaling, r.shares = d.Scaling, nil
-	fewest := 0
+	fewest := map[string]int{}
 	r.tick = func(state *driver.EndpointState) {
 		for i := range state.Deployments {
-			if now := &state.Deployments[i]; now.Model == r.two && now.Traffic > 0 && len(state.Deployments) > 1 && (fewest == 0 || now.Replicas < fewest) {
-				fewest = now.Replicas
+			if now := &state.Deployments[i]; len(state.Deployments) > 1 && r.underWay(state) {
+				fewest[now.Model.Version] = min(now.Replicas, cmp.Or(fewest[now.Model.Version], now.Replicas))
 			}
 		}
 	}
 	r.succeeds(t)
-	if fewest != 0 && fewest < 4 {
-		t.Errorf("the new version had %d replicas in mid-rollout, and the old one had come to 4", fewest)
+	for version, n := range fewest {
+		if n < 4 {
+			t.Errorf("version %s had %d replicas in mid-rollout, and the autoscaler had come to 4", version, n)
+		}
 	}
 	if got := r.h.Replicas(t, r.spec.Key, "main"); got != 4 {
 		t.Errorf("%d replicas after the rollout: the 4 that the autoscaler had chosen were reset", got)
@@ -446,14 +483,10 @@ func testKilled(t *testing.T, fork func(t *testing.T) Harness, strategy driver.S
 	for _, fails := range []bool{false, true} {
 		prepare := func(t *testing.T) *trial {
 			t.Helper()
-			w, ok := fork(t).(Watched)
-			if !ok {
-				t.Fatal("the platform is not watched once it is copied")
-			}
-			r := newTrial(t, w, strategy)
+			r := newTrial(t, watched(t, fork), strategy)
 			r.spec.Rollout.Checks = driver.Checks{MaxErrorRate: 5}
 			if fails {
-				w.Conduct(t, r.two, 50, 0)
+				r.h.Conduct(t, r.two, 50, 0)
 			}
 			return r
 		}
@@ -479,13 +512,50 @@ func testKilled(t *testing.T, fork func(t *testing.T) Harness, strategy driver.S
 	}
 }
 
-// endsWell applies until the version that fails is gone or reported, mends it, and
+// endsWell applies, which fails and goes back to version one, mends version two, and
 // then it serves.
 func (r *trial) endsWell(t *testing.T, cut *process) {
 	t.Helper()
-	if state, err := r.apply(r.p.ctx, t, r.p); err == nil {
+	state, err := r.apply(r.p.ctx, t, r.p)
+	if err == nil {
 		t.Fatalf("cut at %v: the next run calls it a success: %+v", cut.Calls(), state.Deployments)
+	}
+	if !r.p.Features().DeployWhole && (!mlerr.Is(err, mlerr.RolledBack) || len(state.Deployments) != 1 || state.Deployments[0].Model != r.one) {
+		t.Fatalf("cut at %v: the next run ends with %v, and %+v serves", cut.Calls(), err, state.Deployments)
 	}
 	r.h.Conduct(t, r.two, 0, 0)
 	r.succeeds(t)
+}
+
+// testAbandoned ends the process behind every change of a rollout, and then applies
+// what served before.
+func testAbandoned(t *testing.T, fork func(t *testing.T) Harness, strategy driver.Strategy) {
+	t.Helper()
+	prepare := func(t *testing.T) *trial {
+		t.Helper()
+		r := newTrial(t, watched(t, fork), strategy)
+		r.spec.SmokeTest, r.quiet = smokeTest("2"), true
+		return r
+	}
+	undisturbed := prepare(t)
+	before := len(undisturbed.h.Objects(t))
+	if _, err := undisturbed.apply(undisturbed.p.ctx, t, undisturbed.p); err != nil {
+		t.Fatalf("undisturbed: %v", err)
+	}
+	for _, at := range sample(undisturbed.p, true) {
+		t.Run(fmt.Sprintf("call %d", at), func(t *testing.T) {
+			t.Parallel()
+			r := prepare(t)
+			cut := start(t, r.h, &Cutter{At: at, After: true})
+			if _, err := r.apply(cut.ctx, t, cut); err != nil && !isCut(err) {
+				t.Fatalf("cut at %v: the process failed by itself: %v", cut.Calls(), err)
+			}
+			r.spec.Deployments, r.spec.SmokeTest = []driver.Deployment{pair(r.one)}, smokeTest("1")
+			r.spec.Deployments[0].Compute, _ = r.h.Compute()
+			r.succeeds(t)
+			if now := r.h.Objects(t); len(now) != before {
+				t.Fatalf("cut at %v: what is left is %v", cut.Calls(), now)
+			}
+		})
+	}
 }

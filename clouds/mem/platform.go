@@ -146,6 +146,9 @@ func (p *Platform) advance(e *endpoint) {
 	}
 	for i := range e.state.Deployments {
 		d := &e.state.Deployments[i]
+		if d.Scaling.Automatic() && d.Traffic == 0 && d.Phase == driver.Ready {
+			d.Replicas = max(1, d.Scaling.Min) // its autoscaler sees nothing to do
+		}
 		at, ok := e.readyAt[d.ID]
 		if !ok || now.Before(at) {
 			continue
