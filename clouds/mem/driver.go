@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -343,17 +344,19 @@ func (d *Driver) Invoke(ctx context.Context, key driver.Key, id string, req driv
 	if err != nil {
 		return nil, err
 	}
-	for _, dep := range state.Deployments {
-		if dep.Phase == driver.Ready && (dep.ID == id || id == "") && (dep.Traffic > 0 || id != "" && !d.Plain) {
-			body, err := json.Marshal(map[string]any{"model": dep.Model.Key.Name, "version": dep.Model.Version,
-				"deployment": dep.Name, "echo": json.RawMessage(req.Body)})
-			d.p.mu.Lock()
-			status := d.p.answer(key, &dep).status
-			d.p.mu.Unlock()
-			return &driver.Response{Status: status, Body: body, Deployment: dep.Name}, err
-		}
+	at := slices.IndexFunc(state.Deployments, func(dep driver.DeploymentState) bool {
+		called := dep.ID == id || id == ""
+		return dep.Phase == driver.Ready && called && (dep.Traffic > 0 || id != "" && !d.Plain)
+	})
+	if at < 0 {
+		return nil, mlerr.New(mlerr.Unavailable, "nothing of %s is ready", key.ID())
 	}
-	return nil, mlerr.New(mlerr.Unavailable, "nothing of %s is ready", key.ID())
+	dep := &state.Deployments[at]
+	body, err := json.Marshal(map[string]any{"model": dep.Model.Key.Name, "version": dep.Model.Version,
+		"deployment": dep.Name, "echo": json.RawMessage(req.Body)})
+	d.p.mu.Lock()
+	defer d.p.mu.Unlock()
+	return &driver.Response{Status: d.p.answer(key, dep).status, Body: body, Deployment: dep.Name}, err
 }
 
 func deepCopy[T any](v T) T {
