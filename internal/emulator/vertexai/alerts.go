@@ -85,7 +85,7 @@ func (r *request) violated(c *monitoring.MetricThreshold) (*monitoring.TimeSerie
 	if err != nil {
 		return nil, err
 	}
-	to := r.now().Add(time.Millisecond) // what is answered this very moment counts
+	to := r.now().Add(grain) // what is answered this very moment counts
 	from, how := to.Add(-oldestPoint), (*aggregation)(nil)
 	if len(c.Aggregations) > 0 {
 		if how, err = readAggregation(c.Aggregations[0]); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -62,7 +63,7 @@ const (
 type descriptor struct {
 	kind, value, unit string
 	private           bool
-	series            func(m *metered, all []metering.Tally, from, to time.Time) []*monitoring.TimeSeries
+	series            func(m *metered, all []metering.Tally, from time.Time) []*monitoring.TimeSeries
 }
 
 var descriptors = map[string]descriptor{
@@ -77,16 +78,14 @@ var descriptors = map[string]descriptor{
 // grain is how exactly answers are kept. Google samples every minute.
 const grain = 100 * time.Millisecond
 
-// point is one of a metric, as far as its time lies in the window that is asked for.
-func point(t *metering.Tally, from, to time.Time, value *monitoring.TypedValue) *monitoring.Point {
-	start, end := t.Start, t.Start.Add(grain)
+// point is one of a metric. A tally that reaches into the window from before counts as
+// of it, and not of the window before: it is shown once it has ended.
+func point(t *metering.Tally, from time.Time, value *monitoring.TypedValue) *monitoring.Point {
+	start := t.Start
 	if start.Before(from) {
 		start = from
 	}
-	if end.After(to) {
-		end = to
-	}
-	return &monitoring.Point{Interval: &monitoring.TimeInterval{StartTime: timestamp(start), EndTime: timestamp(end)}, Value: value}
+	return &monitoring.Point{Interval: &monitoring.TimeInterval{StartTime: timestamp(start), EndTime: timestamp(t.Start.Add(grain))}, Value: value}
 }
 
 func timestamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
@@ -112,7 +111,7 @@ func (m *metered) labels(more ...string) map[string]string {
 }
 
 // responses has a series for each class of statuses, or on private endpoints for each.
-func responses(m *metered, all []metering.Tally, from, to time.Time) []*monitoring.TimeSeries {
+func responses(m *metered, all []metering.Tally, from time.Time) []*monitoring.TimeSeries {
 	byCode := map[string]*monitoring.TimeSeries{}
 	var found []*monitoring.TimeSeries
 	for i := len(all) - 1; i >= 0; i-- {
@@ -130,18 +129,18 @@ func responses(m *metered, all []metering.Tally, from, to time.Time) []*monitori
 				s = &monitoring.TimeSeries{Metric: &monitoring.Metric{Labels: m.labels("response_code", code)}}
 				byCode[code], found = s, append(found, s)
 			}
-			s.Points = append(s.Points, point(&all[i], from, to, whole(n)))
+			s.Points = append(s.Points, point(&all[i], from, whole(n)))
 		}
 	}
 	return found
 }
 
 // counted is one series of numbers that are not zero.
-func counted(m *metered, all []metering.Tally, from, to time.Time, count func(*metering.Tally) int) []*monitoring.TimeSeries {
+func counted(m *metered, all []metering.Tally, from time.Time, count func(*metering.Tally) int) []*monitoring.TimeSeries {
 	s := &monitoring.TimeSeries{Metric: &monitoring.Metric{Labels: m.labels()}}
 	for i := len(all) - 1; i >= 0; i-- {
 		if n := count(&all[i]); n > 0 {
-			s.Points = append(s.Points, point(&all[i], from, to, whole(n)))
+			s.Points = append(s.Points, point(&all[i], from, whole(n)))
 		}
 	}
 	if len(s.Points) == 0 {
@@ -150,16 +149,16 @@ func counted(m *metered, all []metering.Tally, from, to time.Time, count func(*m
 	return []*monitoring.TimeSeries{s}
 }
 
-func predictions(m *metered, all []metering.Tally, from, to time.Time) []*monitoring.TimeSeries {
-	return counted(m, all, from, to, func(t *metering.Tally) int { return t.Statuses[http.StatusOK] })
+func predictions(m *metered, all []metering.Tally, from time.Time) []*monitoring.TimeSeries {
+	return counted(m, all, from, func(t *metering.Tally) int { return t.Statuses[http.StatusOK] })
 }
 
-func errorCounts(m *metered, all []metering.Tally, from, to time.Time) []*monitoring.TimeSeries {
-	return counted(m, all, from, to, func(t *metering.Tally) int { return t.Requests() - t.Statuses[http.StatusOK] })
+func errorCounts(m *metered, all []metering.Tally, from time.Time) []*monitoring.TimeSeries {
+	return counted(m, all, from, func(t *metering.Tally) int { return t.Requests() - t.Statuses[http.StatusOK] })
 }
 
 // latencies has a series for the total, and on public endpoints for its parts.
-func latencies(m *metered, all []metering.Tally, from, to time.Time) []*monitoring.TimeSeries {
+func latencies(m *metered, all []metering.Tally, from time.Time) []*monitoring.TimeSeries {
 	kinds := [][]string{{"latency_type", "total"}, {"latency_type", "model"}, {"latency_type", "overhead"}}
 	if m.Private {
 		kinds = [][]string{nil}
@@ -172,7 +171,7 @@ func latencies(m *metered, all []metering.Tally, from, to time.Time) []*monitori
 			if s.Metric.Labels["latency_type"] == "overhead" {
 				values = map[int64]int{0: all[i].Requests()} // the container takes it all
 			}
-			s.Points = append(s.Points, point(&all[i], from, to, &monitoring.TypedValue{DistributionValue: distribution(values)}))
+			s.Points = append(s.Points, point(&all[i], from, &monitoring.TypedValue{DistributionValue: distribution(values)}))
 		}
 		if len(s.Points) > 0 {
 			found = append(found, s)
@@ -236,7 +235,8 @@ func (r *request) predictionSeries(name string, d *descriptor, from, to time.Tim
 		if err != nil {
 			return nil, err
 		}
-		for _, s := range d.series(m, tallies, from, to) {
+		tallies = slices.DeleteFunc(tallies, func(t metering.Tally) bool { return t.Start.Add(grain).After(to) }) // no point yet
+		for _, s := range d.series(m, tallies, from) {
 			s.Metric.Type = name
 			s.Resource = &monitoring.MonitoredResource{Type: endpointType, Labels: map[string]string{"resource_container": r.Number, "location": m.Region, "endpoint_id": m.Endpoint}}
 			s.MetricKind, s.ValueType, s.Unit = d.kind, d.value, d.unit
