@@ -94,6 +94,7 @@ const answerLimit = 2 * time.Minute
 type call struct {
 	name    string // "endpoints.deployModel", for logs
 	doing   string // "deploy fraud", for errors
+	host    string // without a slash at the end; "" is the region's
 	version string // "" is v1
 	method  string // "" is GET
 	path    string // "projects/…"
@@ -108,8 +109,10 @@ func (r *region) do(ctx context.Context, c call) error {
 	if c.method = cmp.Or(c.method, http.MethodGet); c.method != http.MethodGet && !c.reads {
 		r.endpoints.forget()
 	}
-	if err := r.wait(ctx, c.submits); err != nil {
-		return err
+	if c.host == "" { // the limits are those of the region's host
+		if err := r.wait(ctx, c.submits); err != nil {
+			return err
+		}
 	}
 	var body io.Reader
 	if c.in != nil {
@@ -119,7 +122,7 @@ func (r *region) do(ctx context.Context, c call) error {
 		}
 		body = bytes.NewReader(data)
 	}
-	address := r.base + "/" + cmp.Or(c.version, v1) + "/" + c.path
+	address := cmp.Or(c.host, r.base) + "/" + cmp.Or(c.version, v1) + "/" + c.path
 	if len(c.query) > 0 {
 		address += "?" + c.query.Encode()
 	}
@@ -210,7 +213,9 @@ func pages[T any](ctx context.Context, r *region, c call, member string) ([]T, e
 	if c.query == nil {
 		c.query = url.Values{}
 	}
-	c.query.Set("pageSize", strconv.Itoa(pageSize))
+	if !c.query.Has("pageSize") {
+		c.query.Set("pageSize", strconv.Itoa(pageSize))
+	}
 	for {
 		var page map[string]json.RawMessage
 		c.out = &page

@@ -28,6 +28,7 @@ import (
 	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
 	"github.com/mlplane/terraform-provider-ml/clouds/vertexai"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/gcs"
 )
 
@@ -187,10 +188,9 @@ func (h *harness) HandMade(t *testing.T, name string, ref driver.VersionRef) {
 
 func (h *harness) FailNextDeploy(t *testing.T, reason string) {
 	t.Helper()
-	data, err := json.Marshal(map[string]any{"faults": []map[string]any{
-		{"call": "vertex_ai.endpoints.deployModel", "occurrence": 1, "action": "fail_transition", "message": reason}}})
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(h.dir, "faults.json"), data, 0o600))
+	s := h.scripted(t)
+	s.Faults = []fault.Fault{{Call: deployCall, Occurrence: 1, Action: fault.FailTransition, Message: reason}}
+	s.write(t, h.dir)
 }
 
 // deployed is a deployment as the API shows it: of two of one name the one with more

@@ -47,6 +47,7 @@ func (c *Config) completed() *Config {
 	if !strings.Contains(custom, "{{") {
 		c.EndpointURL = cmp.Or(c.EndpointURL, custom)
 	}
+	c.MonitoringEndpointURL = cmp.Or(c.MonitoringEndpointURL, environment("GOOGLE_MONITORING_CUSTOM_ENDPOINT"))
 	return c
 }
 

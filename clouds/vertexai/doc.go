@@ -44,9 +44,16 @@
 //	operations.cancel
 //	operations.get
 //
+// And these to Cloud Monitoring, in v3 of its API, where rollout.checks asks for it:
+//
+//	alertPolicies.list (monitoring.alertPolicies.list)
+//	alerts.list (monitoring.alerts.list)
+//	timeSeries.list (monitoring.timeSeries.list)
+//
 // Besides, iam.serviceAccounts.actAs on the account of vertex_ai.service_account;
 // storage.objects.create, get and list where artifacts are staged, and the last two
 // where they are. roles/aiplatform.admin has all of the first; without auth.invokers,
-// and with smoke tests, roles/aiplatform.user has. A customer-managed key must let the
-// project's Vertex AI service agent encrypt and decrypt before anything is made with it.
+// and with smoke tests, roles/aiplatform.user has. roles/monitoring.viewer has all of
+// the second. A customer-managed key must let the project's Vertex AI service agent
+// encrypt and decrypt before anything is made with it.
 package vertexai

@@ -131,6 +131,8 @@ func failed(err error, format string, args ...any) error {
 
 const (
 	permissionHint = "Grant the permission that the message names to the credentials; the guide to Vertex AI lists all that are needed"
+	monitoringHint = "Grant the permission that the message names to the credentials: roles/monitoring.viewer on the project has all that rollout.checks needs"
+	alertingHint   = "Enable the Cloud Monitoring API in the project: gcloud services enable monitoring.googleapis.com"
 	serviceHint    = "Enable the Vertex AI API in the project: gcloud services enable aiplatform.googleapis.com"
 	perimeterHint  = "Call from inside of the project's service perimeter (VPC Service Controls), or let these credentials in; an endpoint there has no host of its own: leave vertex_ai.dedicated out"
 	keyHint        = "Grant roles/cloudkms.cryptoKeyEncrypterDecrypter on the key to the project's Vertex AI service agent"
@@ -198,6 +200,9 @@ func denied(s *status) string {
 	for i := range s.Details {
 		switch s.Details[i].Reason {
 		case "SERVICE_DISABLED":
+			if strings.Contains(s.Message, "Monitoring") || strings.Contains(s.Message, "monitoring.googleapis.com") {
+				return alertingHint
+			}
 			return serviceHint
 		case "SECURITY_POLICY_VIOLATED":
 			return perimeterHint
@@ -211,6 +216,9 @@ func denied(s *status) string {
 	}
 	if strings.Contains(strings.ToLower(s.Message), "cryptokey") || strings.Contains(s.Message, "Cloud KMS") {
 		return keyHint
+	}
+	if strings.Contains(s.Message, "monitoring.") {
+		return monitoringHint
 	}
 	return permissionHint
 }

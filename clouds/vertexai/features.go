@@ -15,6 +15,7 @@ func (d *vertex) Features() *driver.Features {
 		VersionsMakeModel: true,
 		SmokeTestBy: "Vertex AI cannot address a deployment that has no traffic, so a version that replaces another is first deployed to an endpoint of its own, " +
 			"with one replica, tested there, and removed from there again; that takes as long as the deployment itself, and the quota of one more replica",
+		MetricsDelay:    publicDelay,
 		MinReplicas:     0, // of an endpoint with one deployment; PrepareEndpoint asks for 1 of all others
 		ArtifactSchemes: readSchemes(),
 		Carried:         []string{carriedAccount},
@@ -25,12 +26,7 @@ func (d *vertex) Features() *driver.Features {
 	}
 }
 
-const (
-	authReason         = "accepts only requests that carry a Google access token"
-	rolloutReason      = "moves all requests at once in this release"
-	rolloutAlternative = "Leave it out: the new version stands beside the old, is tested, takes all requests at once, and is taken back if it fails."
-	checksAlternative  = "Use smoke_test, which a new version has to pass before it gets all requests."
-)
+const authReason = "accepts only requests that carry a Google access token"
 
 var gaps = []driver.Gap{
 	{Path: "deployments.*.mirror", Reason: "copies no requests to a second deployment", Alternative: "Give the new version 1 percent of traffic, or record requests with capture and send them again."},
@@ -39,11 +35,6 @@ var gaps = []driver.Gap{
 		Reason: "scales by CPU, accelerators and requests only", Alternative: "Use the metric cpu, gpu or requests_per_replica."},
 	{Path: "deployments.*.scaling.schedules", Reason: "has no schedules for replicas", Alternative: "Scale by metrics, or let Cloud Scheduler call mutateDeployedModel."},
 	{Path: "deployments.*.scaling.scale_out_cooldown", Reason: "looks at the last five minutes, always", Alternative: "Leave it out."},
-	{Path: "rollout.strategy", Values: []string{string(driver.Canary), string(driver.Linear), string(driver.BlueGreen)}, Reason: rolloutReason, Alternative: rolloutAlternative},
-	{Path: "rollout.interval", Reason: rolloutReason, Alternative: rolloutAlternative},
-	{Path: "rollout.checks.max_error_rate", Reason: "is not asked for error rates in this release", Alternative: checksAlternative},
-	{Path: "rollout.checks.max_latency_ms", Reason: "is not asked for latencies in this release", Alternative: checksAlternative},
-	{Path: "rollout.checks.alarms", Reason: "is not asked for open incidents in this release", Alternative: checksAlternative},
 	{Path: "auth.mode", Values: []string{"key", "token", "oidc", "mtls", "none"}, Reason: authReason,
 		Alternative: "Use auth.mode = \"iam\" and auth.invokers; for other callers put API Gateway or a load balancer in front."},
 	{Path: "auth.oidc", Reason: authReason, Alternative: "Let callers exchange their token by workload identity federation, and name the principal in auth.invokers."},

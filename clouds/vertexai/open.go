@@ -29,6 +29,7 @@ type Config struct {
 	ImageRepository           string // of images that Google does not publish; "" is ml-runtimes in the project
 	EndpointURL               string // one base URL for every region; "" is Google's
 	StorageEndpointURL        string // of Cloud Storage; "" is Google's
+	MonitoringEndpointURL     string // of Cloud Monitoring; "" is EndpointURL unless that is Google's, else Google's
 
 	Isolated   bool         // reads neither the environment nor files, and sends no credentials; needs EndpointURL
 	HTTPClient *http.Client // below the credentials; nil is the default one
@@ -86,7 +87,7 @@ func (c *Config) check() error {
 	refuse(c.StagingURI != "" && !bucketAddress.MatchString(c.StagingURI), "staging_uri", "staging_uri must be like gs://bucket/prefix, is %q", c.StagingURI)
 	refuse(c.ImpersonateServiceAccount != "" && !accountName.MatchString(c.ImpersonateServiceAccount), "impersonate_service_account",
 		"%q is not the email address of a service account", c.ImpersonateServiceAccount)
-	for path, url := range map[string]string{"endpoint_url": c.EndpointURL, "storage_endpoint_url": c.StorageEndpointURL} {
+	for path, url := range map[string]string{"endpoint_url": c.EndpointURL, "storage_endpoint_url": c.StorageEndpointURL, "monitoring_endpoint_url": c.MonitoringEndpointURL} {
 		refuse(url != "" && !strings.Contains(url, "://"), path, "%s must be an absolute URL, is %q", path, url)
 	}
 	refuse(c.Credentials.Reveal() != "" && c.AccessToken.Reveal() != "", "credentials", "credentials and access_token exclude each other")

@@ -298,3 +298,36 @@ func (address to) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.URL.Scheme, r.URL.Host = "http", strings.TrimPrefix(string(address), "http://")
 	return http.DefaultTransport.RoundTrip(r)
 }
+
+// TestWhereMetricsAre: an address of one's own stands for Cloud Monitoring too, and one of
+// Google's own does not.
+func TestWhereMetricsAre(t *testing.T) {
+	for reason, c := range map[string]struct {
+		config Config
+		env    map[string]string
+		want   string
+	}{
+		"by itself":                   {Config{}, nil, "https://monitoring.googleapis.com"},
+		"with an emulator":            {Config{EndpointURL: "http://127.0.0.1:9470/"}, nil, "http://127.0.0.1:9470"},
+		"with a region's host":        {Config{EndpointURL: "https://europe-west4-aiplatform.googleapis.com"}, nil, "https://monitoring.googleapis.com"},
+		"with an address of its own":  {Config{EndpointURL: "http://127.0.0.1:1", MonitoringEndpointURL: "http://127.0.0.1:2/v3/"}, nil, "http://127.0.0.1:2"},
+		"from the environment":        {Config{EndpointURL: "http://127.0.0.1:1"}, map[string]string{"GOOGLE_MONITORING_CUSTOM_ENDPOINT": "http://127.0.0.1:3/"}, "http://127.0.0.1:3"},
+		"isolated of the environment": {Config{EndpointURL: "http://127.0.0.1:1", Isolated: true}, map[string]string{"GOOGLE_MONITORING_CUSTOM_ENDPOINT": "http://127.0.0.1:3/"}, "http://127.0.0.1:1"},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			for _, name := range []string{"GOOGLE_MONITORING_CUSTOM_ENDPOINT", "GOOGLE_VERTEX_AI_CUSTOM_ENDPOINT"} {
+				t.Setenv(name, c.env[name])
+			}
+			d, err := Open(c.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := d.(*vertex).monitored(); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+		})
+	}
+	if _, err := Open(Config{MonitoringEndpointURL: "monitoring"}); !mlerr.Is(err, mlerr.InvalidArgument) || mlerr.PathOf(err) != "monitoring_endpoint_url" {
+		t.Errorf("an address that is none: %v", err)
+	}
+}

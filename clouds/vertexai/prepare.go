@@ -257,7 +257,20 @@ func checkTogether(spec *driver.EndpointSpec, r *refusal) {
 		r.when(dep.Scaling.Min == 0 && shared, cannot, path, "Set vertex_ai.dedicated = true, or use at least 1", "vertex_ai scales to zero only on endpoints with a host of their own")
 		r.when(dep.Scaling.Min == 0 && dep.Scaling.Automatic() && spec.Settings.Network.Network != "", cannot, path, "Use at least 1", "vertex_ai does not scale to zero in a peered network")
 	}
+	checkRollout(spec, why, r)
 	private := spec.Settings.Network.Access == accessPrivate
 	r.when(private && spec.SmokeTest != nil, cannot, "smoke_test", "Leave it out, and test from inside of the network",
 		"vertex_ai answers a private endpoint inside of its network only, where the provider in general is not")
+}
+
+// checkRollout judges what no step can do where there can be one deployment only, and
+// what a private endpoint shows too late.
+func checkRollout(spec *driver.EndpointSpec, why string, r *refusal) {
+	o := &spec.Rollout
+	stepwise := o.Strategy != "" && o.Strategy != driver.AllAtOnce
+	r.when(why != "" && stepwise, mlerr.Unsupported, "rollout.strategy", "Use rollout.strategy = \"all_at_once\": the new version then replaces the old one",
+		"vertex_ai takes no second deployment %s, and %s needs two", why, o.Strategy)
+	measured := o.Checks.MaxErrorRate > 0 || o.Checks.MaxLatencyMS > 0
+	r.when(spec.Settings.Network.Access == accessPrivate && measured && stepwise && o.Interval <= privateDelay, mlerr.Unsupported, "rollout.interval",
+		"Use a longer interval than "+privateDelay.String()+", or leave max_error_rate and max_latency_ms out", "the metrics of private endpoints on vertex_ai show an answer up to %s late", privateDelay)
 }

@@ -78,6 +78,18 @@ func TestRefusedEndpoints(t *testing.T) {
 		"a test of what has no requests":   {func(s *driver.EndpointSpec) { s.SmokeTest = &driver.SmokeTest{}; s.Deployments[0].Traffic = 0 }, "deployments.main.traffic"},
 		"a test from outside of a network": {func(s *driver.EndpointSpec) { s.SmokeTest = &driver.SmokeTest{}; s.Settings.Network.Access = "private" }, "smoke_test"},
 		"a model outside of the registry":  {func(s *driver.EndpointSpec) { s.Deployments[0].Model = driver.VersionRef{Native: "projects/1/x"} }, "deployments.main.model"},
+		"steps of what goes to zero": {func(s *driver.EndpointSpec) {
+			s.Settings.VertexAI, s.Deployments[0].Scaling.Min = &driver.VertexAIEndpoint{Dedicated: true}, 0
+			s.Rollout = driver.Rollout{Strategy: driver.Canary, Steps: []int{10}}
+		}, "rollout.strategy"},
+		"two at once in a peered network": {func(s *driver.EndpointSpec) {
+			s.Settings.Network = driver.Network{Access: "private", Network: "projects/1/global/networks/n"}
+			s.Rollout = driver.Rollout{Strategy: driver.BlueGreen}
+		}, "rollout.strategy"},
+		"steps that are shorter than private metrics are late": {func(s *driver.EndpointSpec) {
+			s.Settings.Network.Access = "private"
+			s.Rollout = driver.Rollout{Strategy: driver.Linear, Steps: []int{10}, Interval: 7 * time.Minute, Checks: driver.Checks{MaxLatencyMS: 100}}
+		}, "rollout.interval"},
 		"two of which one goes to zero": {func(s *driver.EndpointSpec) {
 			s.Settings.VertexAI = &driver.VertexAIEndpoint{Dedicated: true}
 			second := s.Deployments[0]
@@ -90,6 +102,40 @@ func TestRefusedEndpoints(t *testing.T) {
 		err := d.PrepareEndpoint(spec)
 		if !mlerr.Is(err, mlerr.InvalidArgument, mlerr.Unsupported) || mlerr.PathOf(err) != c.path || mlerr.Hint(err) == "" && c.path != "name" && c.path != "deployments.main_1" {
 			t.Errorf("%s: %v at %q (%s)", reason, err, mlerr.PathOf(err), mlerr.Hint(err))
+		}
+	}
+}
+
+// TestRollouts: what can be done in steps, and what Terraform does not know yet, is not refused.
+func TestRollouts(t *testing.T) {
+	t.Parallel()
+	measured := driver.Checks{MaxErrorRate: 1, MaxLatencyMS: 100, Alarms: []string{"errors"}}
+	for reason, change := range map[string]func(*driver.EndpointSpec){
+		"steps": func(s *driver.EndpointSpec) {
+			s.Rollout = driver.Rollout{Strategy: driver.Canary, Steps: []int{1, 50}, Interval: 6 * time.Minute, Checks: measured}
+		},
+		"steps behind a service attachment": func(s *driver.EndpointSpec) {
+			s.Settings.Network.Access = "private"
+			s.Rollout = driver.Rollout{Strategy: driver.Linear, Steps: []int{10}, Interval: 8 * time.Minute, Checks: measured}
+		},
+		"steps without metrics there": func(s *driver.EndpointSpec) {
+			s.Settings.Network.Access = "private"
+			s.Rollout = driver.Rollout{Strategy: driver.Linear, Steps: []int{10}, Interval: time.Minute}
+		},
+		"all at once where one goes to zero": func(s *driver.EndpointSpec) {
+			s.Settings.VertexAI, s.Deployments[0].Scaling.Min = &driver.VertexAIEndpoint{Dedicated: true}, 0
+			s.Rollout = driver.Rollout{Strategy: driver.AllAtOnce}
+		},
+		"scaling that is not known yet": func(s *driver.EndpointSpec) {
+			s.Settings.VertexAI = &driver.VertexAIEndpoint{Dedicated: true}
+			s.Deployments[0].Scaling, s.Rollout = driver.Scaling{}, driver.Rollout{Strategy: driver.Canary, Steps: []int{10}}
+			s.Unknown = driver.Unknown{"deployments.main.scaling.min": true}
+		},
+	} {
+		spec := goodEndpoint()
+		change(spec)
+		if err := open(t, Config{}).PrepareEndpoint(spec); err != nil {
+			t.Errorf("%s: %v at %q", reason, err, mlerr.PathOf(err))
 		}
 	}
 }

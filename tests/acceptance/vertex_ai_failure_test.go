@@ -202,7 +202,7 @@ func TestVertexPlanRefuses(t *testing.T) {
 		"environment":           {good + endpoint(large+"\n env = { A = \"1\" }"), "no environment of a deployment", `deployments["main"].env`},
 		"schedules":             {good + endpoint(large+"\n scaling = { min = 1, max = 2, schedules = [{ name = \"x\", cron = \"1 8 * * *\", min = 1, max = 2 }] }"), "no schedules", `deployments["main"].scaling.schedules`},
 		"metric":                {good + endpoint(large+"\n scaling = { min = 1, max = 2, metrics = [{ type = \"memory\", target = 50 }] }"), "CPU, accelerators and requests only", `deployments["main"].scaling.metrics`},
-		"canary":                {good + endpoint(large, `rollout = { strategy = "canary", steps = [10] }`), "moves all requests at once", "rollout.strategy"},
+		"canary from zero":      {good + endpoint(large+"\n scaling = { min = 0, max = 2, metrics = [{ type = \"cpu\", target = 50 }] }", "vertex_ai = { dedicated = true }\n rollout = { strategy = \"canary\", steps = [10] }"), "beside one that scales to zero, and canary needs two", "rollout.strategy"},
 		"key auth":              {good + endpoint(large, `auth = { mode = "key" }`), "Google access token", "auth.mode"},
 		"certificate":           {good + endpoint(large, `encryption = { tls = { secret_name = "x" } }`), "Google's own certificate", "encryption.tls"},
 		"subnets":               {good + endpoint(large, `network = { access = "private", subnets = ["a"] }`), "in no subnets", "network.subnets"},

@@ -17,7 +17,7 @@ import (
 
 // quotedName is the name of a call in a guide, ".copy" after "vertex_ai.models.upload"
 // for another of the same collection.
-var quotedName = regexp.MustCompile("`(vertex_ai\\.[a-z]+\\.|\\.)([A-Za-z]+)`")
+var quotedName = regexp.MustCompile("`(vertex_ai\\.[a-zA-Z]+\\.|\\.)([A-Za-z]+)`")
 
 // The guide to rehearsal names every call that a fault can be scripted for.
 func TestGuideNamesCalls(t *testing.T) {

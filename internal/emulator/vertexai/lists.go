@@ -22,14 +22,30 @@ type fieldOf[T any] func(item T, field string) (value string, ok bool)
 // paged cuts the page that a request asks for. It is cut without regard to the
 // filter: so a page may be short, or empty, and still have a successor.
 func paged[T any](r *request, all []T, field fieldOf[T]) (page []T, next string, err error) {
-	size, from := mostPerPage, 0
+	match, err := parseFilter(r.query.Get("filter"), listField)
+	if err != nil {
+		return nil, "", err
+	}
+	some, next, err := cut(r, all, mostPerPage, mostPerPage)
+	for _, item := range some {
+		if match(func(name string) (string, bool) { return field(item, name) }) {
+			page = append(page, item)
+		}
+	}
+	return page, next, err
+}
+
+// cut takes the page that a request asks for: so many unless it says how many, and
+// never more than most.
+func cut[T any](r *request, all []T, usual, most int) (page []T, next string, err error) {
+	size, from := usual, 0
 	if text := r.query.Get("pageSize"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 {
 			return nil, "", invalid("Invalid value at 'page_size' (TYPE_INT32), \"%s\"", text)
 		}
 		if n > 0 {
-			size = min(n, mostPerPage)
+			size = min(n, most)
 		}
 	}
 	if token := r.query.Get("pageToken"); token != "" {
@@ -42,28 +58,22 @@ func paged[T any](r *request, all []T, field fieldOf[T]) (page []T, next string,
 			return nil, "", invalid("Page token is invalid.")
 		}
 	}
-	match, err := parseFilter(r.query.Get("filter"))
-	if err != nil {
-		return nil, "", err
-	}
 	from = min(from, len(all))
 	to := min(from+size, len(all))
-	for _, item := range all[from:to] {
-		if match(func(name string) (string, bool) { return field(item, name) }) {
-			page = append(page, item)
-		}
-	}
 	if to < len(all) {
 		next = base64.RawURLEncoding.EncodeToString([]byte(r.list() + " " + strconv.Itoa(to)))
 	}
-	return page, next, nil
+	return all[from:to], next, nil
 }
 
 // list tells the list that is read from every other: a token of one is of no use for
 // another, nor for the same list filtered or ordered differently.
 func (r *request) list() string {
 	h := fnv.New64a()
-	_, path, _ := strings.Cut(r.http.URL.Path, "/locations/")
+	_, path, located := strings.Cut(r.http.URL.Path, "/locations/")
+	if !located {
+		path = r.route.name
+	}
 	_, _ = fmt.Fprintf(h, "%s %q %q %q", r.Number, path, r.query.Get("filter"), r.query.Get("orderBy")) // never fails
 	return strconv.FormatUint(h.Sum64(), 36)
 }
@@ -72,7 +82,7 @@ func (r *request) list() string {
 type filter func(value func(field string) (string, bool)) bool
 
 // filterToken is one of a filter: a bracket, a comparison, a quoted text or a word.
-var filterToken = regexp.MustCompile(`\s*(\(|\)|!=|=|:|"[^"]*"|'[^']*'|[^\s()=:!"']+)`)
+var filterToken = regexp.MustCompile(`\s*(\(|\)|!=|=|:|"(?:[^"\\]|\\.)*"|'[^']*'|[^\s()=:!"']+)`)
 
 // filterParser reads the filters of lists: comparisons with =, != and : (has), joined
 // by AND and OR, NOT before one, and brackets.
@@ -80,13 +90,15 @@ type filterParser struct {
 	tokens []string
 	at     int
 	text   string
+	field  func(string) (string, bool)
 }
 
-func parseFilter(text string) (filter, error) {
+// parseFilter reads a filter of fields that field knows, by the name that it gives them.
+func parseFilter(text string, field func(string) (string, bool)) (filter, error) {
 	if strings.TrimSpace(text) == "" {
 		return func(func(string) (string, bool)) bool { return true }, nil
 	}
-	p := &filterParser{text: text}
+	p := &filterParser{text: text, field: field}
 	for rest := text; strings.TrimSpace(rest) != ""; {
 		m := filterToken.FindStringSubmatchIndex(rest)
 		if len(m) == 0 || m[0] != 0 {
@@ -167,11 +179,16 @@ func (p *filterParser) one() (filter, error) {
 var filterFields = map[string]string{"endpoint": "endpoint", "model": "model", "display_name": "display_name", "displayName": "display_name",
 	"base_model_name": "base_model_name", "done": "done"}
 
-func (p *filterParser) comparison(field string) (filter, error) {
-	name, ok := filterFields[field]
+func listField(field string) (string, bool) {
 	if key, label := strings.CutPrefix(field, "labels."); label {
-		name, ok = "labels."+key, true
+		return "labels." + key, true
 	}
+	name, ok := filterFields[field]
+	return name, ok
+}
+
+func (p *filterParser) comparison(field string) (filter, error) {
+	name, ok := p.field(field)
 	if field == "labels" && p.peek() == "." || field == "labels." { // labels."a key"
 		return nil, p.invalid()
 	}
@@ -207,7 +224,12 @@ func (p *filterParser) comparison(field string) (filter, error) {
 	return nil, p.invalid()
 }
 
-func unquote(text string) string { return strings.Trim(text, `"'`) }
+func unquote(text string) string {
+	if plain, err := strconv.Unquote(text); err == nil {
+		return plain
+	}
+	return strings.Trim(text, `"'`)
+}
 
 // order reads orderBy: a field of those, and whether it descends.
 func (r *request) order(fields ...string) (by string, descending bool, err error) {

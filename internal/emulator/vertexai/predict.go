@@ -8,6 +8,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"path"
@@ -29,6 +30,7 @@ type served struct {
 	key                                  string // what the deployment is called
 	invoked                              bool   // it takes any route, and no predictions
 	later                                error  // no replica is ready yet
+	status                               int    // of the container's answer
 }
 
 // The most that a request may have, in bytes.
@@ -69,6 +71,9 @@ func (r *request) choose(id string) (to served, err error) {
 		if to.later = r.asleep(e, dm); to.later == nil {
 			if e.Served == nil {
 				e.Served = map[string]int{}
+			}
+			if to.status, err = r.meter(e, dm, to); err != nil {
+				return err
 			}
 			e.Served[dm.GetId()]++
 		}
@@ -249,6 +254,9 @@ func predict(r *request, w http.ResponseWriter) error {
 	if err != nil {
 		return err
 	}
+	if to.fails(w) {
+		return nil
+	}
 	out := &pb.PredictResponse{DeployedModelId: to.deployment, Model: to.modelName, ModelVersionId: to.version, ModelDisplayName: to.display}
 	for _, instance := range in.GetInstances() {
 		answer, err := r.predictOne(to, instance)
@@ -292,6 +300,16 @@ func (to served) head(w http.ResponseWriter) {
 	w.Header().Set("X-Vertex-Ai-Model-Version-Id", to.version)
 }
 
+// fails answers for a container that has failed, if it has.
+func (to served) fails(w http.ResponseWriter) bool {
+	if to.status < http.StatusInternalServerError {
+		return false
+	}
+	to.head(w)
+	Refuse(w, to.status, "INTERNAL", fmt.Sprintf("Prediction failed: the container of model %s@%s has answered %d %s.", to.modelName, to.version, to.status, http.StatusText(to.status)))
+	return true
+}
+
 // rawPredict passes a request to the model, and back what it answers.
 func rawPredict(r *request, w http.ResponseWriter) error { return r.raw(w, "") }
 
@@ -312,6 +330,9 @@ func (r *request) raw(w http.ResponseWriter, id string) error {
 	to, err := r.choose(id)
 	if err != nil {
 		return err
+	}
+	if to.fails(w) {
+		return nil
 	}
 	data, err := r.modelAnswer(to, r.body)
 	if err != nil {

@@ -93,6 +93,11 @@ func Refuse(w http.ResponseWriter, httpCode int, name, message string) {
 
 // Throttle refuses a call as one too many.
 func Throttle(w http.ResponseWriter, call string) {
+	if _, name, _ := strings.Cut(call, "."); strings.HasPrefix(name, "timeSeries.") || strings.HasPrefix(name, "alert") {
+		Refuse(w, http.StatusTooManyRequests, "RESOURCE_EXHAUSTED", fmt.Sprintf("Quota exceeded for quota metric 'Time series queries' "+
+			"and limit 'Time series queries per minute' of service 'monitoring.googleapis.com' for consumer 'project_number:%s'.", number(fixtureProject)))
+		return
+	}
 	Refuse(w, http.StatusTooManyRequests, "RESOURCE_EXHAUSTED", fmt.Sprintf("Quota exceeded for quota metric 'Resource management requests' "+
 		"and limit 'Resource management requests per minute per region' of service 'aiplatform.googleapis.com' for consumer 'project_number:%s' (%s).", number(fixtureProject), call))
 }

@@ -18,6 +18,7 @@ type route struct {
 	raw     func(r *request, w http.ResponseWriter) error // writes the answer itself
 	query   []string                                      // parameters that it takes
 	version string                                        // the only one that has it; "" is all
+	project bool                                          // is of a project, and in no region
 }
 
 // lists are the parameters of lists.
@@ -58,7 +59,7 @@ func init() { //nolint:gochecknoinits // the table and the handlers refer to eac
 		"POST endpoints/*:getIamPolicy":             {name: "endpoints.getIamPolicy", handle: getPolicy, query: []string{"options.requestedPolicyVersion"}, version: v1beta1},
 		"POST endpoints/*:setIamPolicy":             {name: "endpoints.setIamPolicy", handle: setPolicy, version: v1beta1},
 		"POST endpoints/*:testIamPermissions":       {name: "endpoints.testIamPermissions", handle: testPermissions, query: []string{"permissions"}, version: v1beta1},
-		"GET projects":                              {name: "projects.get", handle: getProject},
+		"GET projects":                              {name: "projects.get", handle: getProject, project: true},
 	}
 	for _, parent := range []string{"", "models/*/", "endpoints/*/"} {
 		routes["GET "+parent+"operations"] = &route{name: "operations.list", handle: listOperations, query: append(slices.Clone(lists), "returnPartialSuccess")}
@@ -66,6 +67,10 @@ func init() { //nolint:gochecknoinits // the table and the handlers refer to eac
 		routes["DELETE "+parent+"operations/*"] = &route{name: "operations.delete", handle: deleteOperation}
 		routes["POST "+parent+"operations/*:cancel"] = &route{name: "operations.cancel", handle: cancelOperation}
 		routes["POST "+parent+"operations/*:wait"] = &route{name: "operations.wait", raw: waitOperation, query: []string{"timeout"}}
+	}
+	for pattern, m := range monitoringRoutes() {
+		m.project = true
+		routes[pattern] = m
 	}
 }
 
@@ -76,6 +81,9 @@ var pathPattern = regexp.MustCompile("^/(v1|v1beta1|ui)/projects/([^/]+)/locatio
 // projectPattern is a read of a project in the Cloud Resource Manager API.
 var projectPattern = regexp.MustCompile("^/(v1|v3)/projects/([^/:]+)$")
 
+// monitoringPattern takes the paths of the Cloud Monitoring API apart.
+var monitoringPattern = regexp.MustCompile("^/v3/projects/([^/:]+)/((?:timeSeries|alertPolicies|alerts)(?:/.+)?)$")
+
 // collection ends in a path what is named by an id.
 const collection = "*"
 
@@ -85,6 +93,15 @@ func (s *Service) find(h *http.Request) *request {
 	if m := projectPattern.FindStringSubmatch(h.URL.Path); m != nil {
 		r.version, r.project, r.place = m[1], m[2], place{number(m[2]), "global"}
 		r.route = routes[h.Method+" projects"]
+		return r
+	}
+	if m := monitoringPattern.FindStringSubmatch(h.URL.Path); m != nil {
+		r.version, r.project, r.place = "v3", m[1], place{number(m[1]), "global"}
+		name, id, named := strings.Cut(m[2], "/")
+		if named {
+			name, r.ids = name+"/"+collection, []string{id}
+		}
+		r.route = routes[h.Method+" "+name]
 		return r
 	}
 	m := pathPattern.FindStringSubmatch(h.URL.Path)
@@ -111,7 +128,7 @@ func (s *Service) find(h *http.Request) *request {
 	if hasVerb {
 		pattern += ":" + verb
 	}
-	if r.route = routes[pattern]; r.route != nil && r.route.version != "" && r.route.version != r.version {
+	if r.route = routes[pattern]; r.route != nil && (r.route.project || r.route.version != "" && r.route.version != r.version) {
 		r.route = nil
 	}
 	return r
@@ -138,7 +155,7 @@ func (s *Service) parse(h *http.Request) (*request, error) {
 	if r.route == nil {
 		return nil, notFound("The requested URL %s was not found on this server.", h.URL.Path)
 	}
-	if r.route.name != "projects.get" && !regionPattern.MatchString(r.Region) {
+	if !r.route.project && !regionPattern.MatchString(r.Region) {
 		return nil, detailedInfo("Permission denied on 'locations/"+r.Region+"' (or it may not exist).", "LOCATION_POLICY_VIOLATED")
 	}
 	for name, values := range h.URL.Query() {
@@ -152,7 +169,7 @@ func (s *Service) parse(h *http.Request) (*request, error) {
 		r.query[name] = values
 	}
 	// A host of a region serves that region.
-	if host := hostPattern.FindStringSubmatch(h.Host); host != nil && r.route.name != "projects.get" && host[1] != r.Region {
+	if host := hostPattern.FindStringSubmatch(h.Host); host != nil && !r.route.project && host[1] != r.Region {
 		return nil, invalid("The request is for location %s, and the host %s serves %s.", r.Region, h.Host, host[1])
 	}
 	return r, nil
