@@ -172,7 +172,7 @@ func (c *prometheusCalls) refused(status int) error {
 // failed makes an error of what the client says.
 func (o *observer) failed(err error, what string) error {
 	if own, ok := errors.AsType[*mlerr.Error](err); ok {
-		return mlerr.Wrap(own, own.Code, "%s", what)
+		return mlerr.Wrap(own, own.Code, "cannot %s", what)
 	}
 	if errors.Is(err, context.Canceled) {
 		return mlerr.New(mlerr.Canceled, "cannot %s", what).Because(err)
