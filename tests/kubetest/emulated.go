@@ -58,7 +58,7 @@ func opened(t *testing.T, dir, serving string, clock *drivertest.Clock) *Cluster
 			Gateway:    &kubernetes.Gateway{Name: "shared", Namespace: "infra", Hostname: "models.example.com"},
 			S3:         kubernetes.S3{Region: "us-east-1", EndpointURL: urls["s3"], AccessKey: secret.New("test"), SecretKey: secret.New("test")},
 			Prometheus: kubernetes.Prometheus{URL: urls["prometheus"]}},
-		Watch: &watch{dir: dir, gateway: urls["kubernetes"]},
+		Watch: &rehearsed{dir: dir, gateway: urls["kubernetes"], namespace: "ml"},
 		Fail: func(t *testing.T, reason string) {
 			t.Helper()
 			fail(t, dir, reason)

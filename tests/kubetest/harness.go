@@ -52,8 +52,8 @@ type Cluster struct {
 	// Settle waits until what was changed by hand has come about; nil where time
 	// passes at will.
 	Settle func(t *testing.T)
-	// Watch calls endpoints and makes alerts; nil where nothing watches.
-	Watch *watch
+	// Watch is who calls endpoints and makes alerts; nil where nothing watches.
+	Watch Watch
 }
 
 var _ drivertest.Watched = (*Cluster)(nil)

@@ -32,7 +32,6 @@ func serving(t *testing.T, how string) (*kubetest.Cluster, driver.Driver, *drive
 	if _, err := c.ApplyModel(t.Context(), model, clouds.How{Limit: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
-	endpoint.Settings.Auth.Mode = "none"
 	if err := c.CheckEndpoint(endpoint); err != nil {
 		t.Fatal(err)
 	}
