@@ -327,12 +327,13 @@ type kubernetesConfig struct {
 	} `json:"images"`
 	Metrics    map[string]string `json:"metrics"`
 	Prometheus struct {
-		URL           string `json:"url"`
-		Token         string `json:"token"`
-		CACertificate string `json:"ca_certificate"`
-		Insecure      bool   `json:"insecure"`
-		Metrics       string `json:"metrics"`
-		Queries       *struct {
+		URL            string        `json:"url"`
+		Token          string        `json:"token"`
+		CACertificate  string        `json:"ca_certificate"`
+		Insecure       bool          `json:"insecure"`
+		Metrics        string        `json:"metrics"`
+		ScrapeInterval time.Duration `json:"scrape_interval"`
+		Queries        *struct {
 			Requests string `json:"requests"`
 			Errors   string `json:"errors"`
 			Latency  string `json:"latency"`
@@ -354,7 +355,7 @@ func (p *platforms) openKubernetes() (driver.Driver, error) {
 		Namespace: m.Namespace, Serving: m.Serving, StagingURI: m.StagingURI, StorageSecret: m.StorageSecret,
 		Images: kubernetes.Images{Fetch: m.Images.Fetch, Auth: m.Images.Auth}, Metrics: m.Metrics,
 		Prometheus: kubernetes.Prometheus{URL: m.Prometheus.URL, Token: secret.New(m.Prometheus.Token), CACertificate: m.Prometheus.CACertificate,
-			Insecure: m.Prometheus.Insecure, Metrics: m.Prometheus.Metrics},
+			Insecure: m.Prometheus.Insecure, Metrics: m.Prometheus.Metrics, Scrapes: m.Prometheus.ScrapeInterval},
 		UserAgent: p.userAgent, Logger: p.log.Named("kubernetes"),
 	}
 	if q := m.Prometheus.Queries; q != nil {

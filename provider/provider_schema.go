@@ -171,6 +171,8 @@ func kubernetesAttributes() map[string]schema.Attribute {
 			"insecure":       flag("Do not verify its certificate."),
 			"metrics": text("Whose metrics count the requests: `istio` or `traefik`. Default: whose it has.",
 				stringvalidator.OneOf("istio", "traefik"), stringvalidator.ConflictsWith(path.MatchRelative().AtParent().AtName("queries"))),
+			"scrape_interval": schema.StringAttribute{Optional: true, CustomType: timetypes.GoDurationType{}, Validators: []validator.String{isPositive},
+				MarkdownDescription: "How often it scrapes what counts the requests, a Go duration. `rollout.interval` has to be longer than twice that. Default: `30s`."},
 			"queries": object("PromQL that counts the requests, where no metrics that are known do. Each gives one number; `{{ namespace }}`, `{{ endpoint }}`, `{{ deployment }}`, `{{ service }}`, `{{ workload }}` and `{{ interval }}` are filled in.", map[string]schema.Attribute{
 				"requests": needed(text("How many requests were answered in the interval.")),
 				"errors":   text("How many of them with a status of 500 and above, or not at all. `max_error_rate` needs it."),

@@ -135,7 +135,7 @@ func (r *rehearsal) kubernetes(c *kubernetes.Config) error {
 	*c = kubernetes.Config{
 		Host: address, Isolated: true, Namespace: cmp.Or(c.Namespace, os.Getenv("KUBE_NAMESPACE"), "default"), Serving: c.Serving, Gateway: c.Gateway,
 		StagingURI: staging, StorageSecret: "", Images: c.Images, Metrics: c.Metrics,
-		Prometheus: kubernetes.Prometheus{URL: r.server.Endpoints()["prometheus"]},
+		Prometheus: kubernetes.Prometheus{URL: r.server.Endpoints()["prometheus"], Scrapes: c.Prometheus.Scrapes},
 		S3:         kubernetes.S3{Region: rehearsalRegion, EndpointURL: r.server.Endpoints()["s3"], AccessKey: secret.New("rehearsal"), SecretKey: secret.New("rehearsal")},
 		Logger:     c.Logger, UserAgent: c.UserAgent,
 	}

@@ -8,7 +8,7 @@ import "github.com/mlplane/terraform-provider-ml/clouds/driver"
 // Features says what Kubernetes does, and what it leaves to others.
 func (d *kubernetes) Features() *driver.Features {
 	return &driver.Features{
-		Platform: driver.Kubernetes, TestBeforeTraffic: true, MinReplicas: 1, MetricsDelay: metricsDelay,
+		Platform: driver.Kubernetes, TestBeforeTraffic: true, MinReplicas: 1, MetricsDelay: d.cfg.Prometheus.delay(),
 		ArtifactSchemes: readSchemes(), UnreadSchemes: unreadSchemes(), Carried: carried(),
 		Gaps: gaps,
 	}

@@ -17,10 +17,6 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
-// metricsDelay is two scrapes of half a minute, as they are usual: an answer is seen by
-// the next one, and whether that has come by the one after.
-const metricsDelay = time.Minute
-
 // Measure asks the Prometheus how many requests to a deployment were answered, and how.
 func (d *kubernetes) Measure(ctx context.Context, key driver.Key, id string, since, until time.Time) (m driver.Measurement, err error) {
 	if !until.After(since) {

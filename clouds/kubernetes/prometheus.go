@@ -34,9 +34,17 @@ type Prometheus struct {
 	Token         secret.String
 	CACertificate string // PEM
 	Insecure      bool
-	Metrics       string   // one of Presets; "" is that which Prometheus has
-	Queries       *Queries // instead of Metrics
+	Metrics       string        // one of Presets; "" is that which Prometheus has
+	Queries       *Queries      // instead of Metrics
+	Scrapes       time.Duration // how often it scrapes what counts the requests; 0 is half a minute
 }
+
+// usualScrapes is how often Prometheus is usually told to scrape.
+const usualScrapes = 30 * time.Second
+
+// delay is how late an answer is seen: the next scrape has it, and when that has come
+// only the one after tells.
+func (p *Prometheus) delay() time.Duration { return 2 * cmp.Or(p.Scrapes, usualScrapes) }
 
 // completed is p with what the environment says.
 func (p Prometheus) completed() Prometheus {
@@ -63,6 +71,7 @@ func (p *Prometheus) check() error {
 	if p.CACertificate != "" {
 		refuse(!x509.NewCertPool().AppendCertsFromPEM([]byte(p.CACertificate)), "ca_certificate", "prometheus.ca_certificate holds no PEM certificate")
 	}
+	refuse(p.Scrapes < 0, "scrape_interval", "prometheus.scrape_interval must be positive, is %s", p.Scrapes)
 	_, known := presets[p.Metrics]
 	refuse(p.Metrics != "" && !known, "metrics", "prometheus.metrics must be one of %s, is %q", strings.Join(Presets(), ", "), p.Metrics)
 	refuse(p.Metrics != "" && p.Queries != nil, "queries", "prometheus.metrics and prometheus.queries exclude each other")
