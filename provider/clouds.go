@@ -325,7 +325,20 @@ type kubernetesConfig struct {
 		Fetch string `json:"fetch"`
 		Auth  string `json:"auth"`
 	} `json:"images"`
-	Metrics map[string]string `json:"metrics"`
+	Metrics    map[string]string `json:"metrics"`
+	Prometheus struct {
+		URL            string        `json:"url"`
+		Token          string        `json:"token"`
+		CACertificate  string        `json:"ca_certificate"`
+		Insecure       bool          `json:"insecure"`
+		Metrics        string        `json:"metrics"`
+		ScrapeInterval time.Duration `json:"scrape_interval"`
+		Queries        *struct {
+			Requests string `json:"requests"`
+			Errors   string `json:"errors"`
+			Latency  string `json:"latency"`
+		} `json:"queries"`
+	} `json:"prometheus"`
 }
 
 func (p *platforms) openKubernetes() (driver.Driver, error) {
@@ -341,7 +354,12 @@ func (p *platforms) openKubernetes() (driver.Driver, error) {
 		ClusterCACertificate: m.ClusterCACertificate, ClientCertificate: m.ClientCertificate, ClientKey: secret.New(m.ClientKey), Insecure: m.Insecure,
 		Namespace: m.Namespace, Serving: m.Serving, StagingURI: m.StagingURI, StorageSecret: m.StorageSecret,
 		Images: kubernetes.Images{Fetch: m.Images.Fetch, Auth: m.Images.Auth}, Metrics: m.Metrics,
+		Prometheus: kubernetes.Prometheus{URL: m.Prometheus.URL, Token: secret.New(m.Prometheus.Token), CACertificate: m.Prometheus.CACertificate,
+			Insecure: m.Prometheus.Insecure, Metrics: m.Prometheus.Metrics, Scrapes: m.Prometheus.ScrapeInterval},
 		UserAgent: p.userAgent, Logger: p.log.Named("kubernetes"),
+	}
+	if q := m.Prometheus.Queries; q != nil {
+		c.Prometheus.Queries = &kubernetes.Queries{Requests: q.Requests, Errors: q.Errors, Latency: q.Latency}
 	}
 	if e := m.Exec; e != nil {
 		c.Exec = &kubernetes.Exec{APIVersion: e.APIVersion, Command: e.Command, Args: e.Args, Env: e.Env}

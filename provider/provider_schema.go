@@ -6,6 +6,7 @@ package provider
 import (
 	"github.com/hashicorp/terraform-plugin-framework-timetypes/timetypes"
 	"github.com/hashicorp/terraform-plugin-framework-validators/stringvalidator"
+	"github.com/hashicorp/terraform-plugin-framework/path"
 	"github.com/hashicorp/terraform-plugin-framework/provider/schema"
 	"github.com/hashicorp/terraform-plugin-framework/schema/validator"
 	"github.com/hashicorp/terraform-plugin-framework/types"
@@ -163,5 +164,20 @@ func kubernetesAttributes() map[string]schema.Attribute {
 		}),
 		"metrics": schema.MapAttribute{Optional: true, ElementType: types.StringType, MarkdownDescription: "Names of the metrics in `custom.metrics.k8s.io` that autoscaling by `requests_per_replica`, `concurrency`, `latency_ms` and `gpu` follows. " +
 			"Default: `ml_requests_per_minute`, `ml_requests_in_flight`, `ml_request_latency_milliseconds` and `DCGM_FI_DEV_GPU_UTIL`."},
+		"prometheus": object("A Prometheus that sees the requests to endpoints: what `rollout.checks.max_error_rate`, `max_latency_ms` and `alarms` ask.", map[string]schema.Attribute{
+			"url":            text("Its address, without `/api/v1`. Also `PROMETHEUS_URL`."),
+			"token":          secretText("Bearer token. Also `PROMETHEUS_TOKEN`."),
+			"ca_certificate": text("PEM certificate of its authority."),
+			"insecure":       flag("Do not verify its certificate."),
+			"metrics": text("Whose metrics count the requests: `istio` or `traefik`. Default: whose it has.",
+				stringvalidator.OneOf("istio", "traefik"), stringvalidator.ConflictsWith(path.MatchRelative().AtParent().AtName("queries"))),
+			"scrape_interval": schema.StringAttribute{Optional: true, CustomType: timetypes.GoDurationType{}, Validators: []validator.String{isPositive},
+				MarkdownDescription: "How often it scrapes what counts the requests, a Go duration. `rollout.interval` has to be longer than twice that. Default: `30s`."},
+			"queries": object("PromQL that counts the requests, where no metrics that are known do. Each gives one number; `{{ namespace }}`, `{{ endpoint }}`, `{{ deployment }}`, `{{ service }}`, `{{ workload }}` and `{{ interval }}` are filled in.", map[string]schema.Attribute{
+				"requests": needed(text("How many requests were answered in the interval.")),
+				"errors":   text("How many of them with a status of 500 and above, or not at all. `max_error_rate` needs it."),
+				"latency":  text("The 95th percentile of how long they took, in seconds. `max_latency_ms` needs it."),
+			}),
+		}),
 	}
 }

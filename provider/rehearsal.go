@@ -143,8 +143,9 @@ func (r *rehearsal) kubernetes(c *kubernetes.Config) error {
 	*c = kubernetes.Config{
 		Host: address, Isolated: true, Namespace: cmp.Or(c.Namespace, os.Getenv("KUBE_NAMESPACE"), "default"), Serving: c.Serving, Gateway: c.Gateway,
 		StagingURI: staging, StorageSecret: "", Images: c.Images, Metrics: c.Metrics,
-		S3:     kubernetes.S3{Region: rehearsalRegion, EndpointURL: r.server.Endpoints()["s3"], AccessKey: secret.New("rehearsal"), SecretKey: secret.New("rehearsal")},
-		Logger: c.Logger, UserAgent: c.UserAgent,
+		Prometheus: kubernetes.Prometheus{URL: r.server.Endpoints()["prometheus"], Scrapes: c.Prometheus.Scrapes},
+		S3:         kubernetes.S3{Region: rehearsalRegion, EndpointURL: r.server.Endpoints()["s3"], AccessKey: secret.New("rehearsal"), SecretKey: secret.New("rehearsal")},
+		Logger:     c.Logger, UserAgent: c.UserAgent,
 	}
 	ctx := context.Background()
 	if err := r.server.EnsureNamespace(ctx, c.Namespace); err != nil {

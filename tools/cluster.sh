@@ -65,7 +65,7 @@ fitting() {
 	return 1
 }
 
-packages="etcd-server containerd runc containernetworking-plugins busybox-static bash-static
+packages="etcd-server prometheus containerd runc containernetworking-plugins busybox-static bash-static
 iptables libxtables12 libip4tc2 libip6tc2 libmnl0 libnetfilter-conntrack3 libnfnetlink0 libnftnl11 libseccomp2"
 
 # unpack fetches the packages and lays their files out below debian/usr, as on a
@@ -73,7 +73,7 @@ iptables libxtables12 libip4tc2 libip6tc2 libmnl0 libnetfilter-conntrack3 libnfn
 unpack() {
 	if done_before debian "$packages"; then return; fi
 	if ! command -v apt-get >/dev/null; then
-		say "there is no apt-get; etcd, containerd, runc, the CNI plugins, iptables, static busybox and bash-static have to be on the machine"
+		say "there is no apt-get; etcd, prometheus, containerd, runc, the CNI plugins, iptables, static busybox and bash-static have to be on the machine"
 		return
 	fi
 	say "unpacking" $packages "below .cache/cluster/debian; nothing is installed"

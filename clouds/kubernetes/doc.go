@@ -36,4 +36,7 @@
 // for smoke tests and for what a failure says; create on pods/exec for staging into a
 // volume claim; bind on the cluster role system:auth-delegator for auth modes iam,
 // oidc and mtls.
+//
+// Of the Prometheus that the provider names: /api/v1/query, where a rollout is checked by
+// its error rate or latency, and /api/v1/rules, where by alarms.
 package kubernetes

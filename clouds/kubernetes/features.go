@@ -8,25 +8,15 @@ import "github.com/mlplane/terraform-provider-ml/clouds/driver"
 // Features says what Kubernetes does, and what it leaves to others.
 func (d *kubernetes) Features() *driver.Features {
 	return &driver.Features{
-		Platform: driver.Kubernetes, TestBeforeTraffic: true, MinReplicas: 1,
+		Platform: driver.Kubernetes, TestBeforeTraffic: true, MinReplicas: 1, MetricsDelay: d.cfg.Prometheus.delay(),
 		ArtifactSchemes: readSchemes(), UnreadSchemes: unreadSchemes(), Carried: carried(),
 		Gaps: gaps,
 	}
 }
 
-const (
-	rolloutAlternative = "Leave it out: the new version stands beside the old, is tested, takes all requests at once, and is taken back if it fails."
-	checksAlternative  = "Use smoke_test, which a new version has to pass before it gets requests."
-)
-
 var gaps = []driver.Gap{
 	{Path: "deployments.*.compute.spot", Reason: "has no spot capacity of its own", Alternative: "Name the label and the taint of your spot nodes in kubernetes.node_selector and kubernetes.tolerations."},
 	{Path: "deployments.*.scaling.schedules", Reason: "has no schedules for replicas", Alternative: "Scale by metrics, or install KEDA and give it a cron trigger of your own."},
-	{Path: "rollout.strategy", Values: []string{string(driver.Canary), string(driver.Linear), string(driver.BlueGreen)}, Reason: "moves all requests at once in this release", Alternative: rolloutAlternative},
-	{Path: "rollout.interval", Reason: "moves all requests at once in this release", Alternative: rolloutAlternative},
-	{Path: "rollout.checks.max_error_rate", Reason: "is not asked for error rates in this release", Alternative: checksAlternative},
-	{Path: "rollout.checks.max_latency_ms", Reason: "is not asked for latencies in this release", Alternative: checksAlternative},
-	{Path: "rollout.checks.alarms", Reason: "has no alarms", Alternative: checksAlternative},
 	{Path: "encryption.key", Reason: "encrypts at rest as whoever runs the cluster has set it up, and shows nobody how", Alternative: "Leave encryption.key out; encrypt node disks, volumes and the API server's storage with the cluster's own means."},
 	{Path: "capture", Reason: "has nothing that records requests", Alternative: "Record them at the gateway or in the model's container."},
 	{Path: "network.subnets", Reason: "knows no subnets", Alternative: "Use network.allowed_namespaces, or a node selector for nodes in those subnets."},

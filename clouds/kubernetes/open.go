@@ -39,10 +39,11 @@ type Config struct {
 	StorageSecret string   // Secret whose keys are the environment of what fetches artifacts
 	Images        Images
 	Metrics       map[string]string // names in custom.metrics.k8s.io by metric type
+	Prometheus    Prometheus
 
 	S3        S3                                        // how staging reaches S3
 	Isolated  bool                                      // reads neither the environment nor files; needs Host
-	Transport func(http.RoundTripper) http.RoundTripper // wraps every call to the API server; nil is none
+	Transport func(http.RoundTripper) http.RoundTripper // wraps every call to the API server and to Prometheus; nil is none
 	Logger    hclog.Logger                              // nil discards
 	UserAgent string                                    // "product/version"
 }
@@ -98,6 +99,10 @@ type kubernetes struct {
 	verified  verified
 	gateways  gateways
 	images    *artifact.Registry
+
+	observing   sync.Once
+	observed    *observer
+	observerErr error
 }
 
 var _ driver.Driver = (*kubernetes)(nil)
@@ -107,6 +112,9 @@ var _ driver.Driver = (*kubernetes)(nil)
 func Open(c Config) (driver.Driver, error) {
 	c.Serving = cmp.Or(c.Serving, servingDeployment)
 	c.Images.Fetch, c.Images.Auth = cmp.Or(c.Images.Fetch, fetchImage), cmp.Or(c.Images.Auth, authImage)
+	if !c.Isolated {
+		c.Prometheus = c.Prometheus.completed()
+	}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -131,6 +139,7 @@ func (c *Config) check() error {
 		refuse(g.Name == "", "gateway", "gateway needs a name")
 		refuse(g.Hostname != "" && !domainName.MatchString(g.Hostname), "gateway", "gateway.hostname must be a domain name, is %q", g.Hostname)
 	}
+	all.Add(c.Prometheus.check())
 	if c.StagingURI != "" {
 		at, err := artifact.Parse(c.StagingURI)
 		refuse(err != nil, "staging_uri", "staging_uri must be like s3://bucket/prefix, oci://registry/repository or pvc://claim/prefix, is %q", c.StagingURI)

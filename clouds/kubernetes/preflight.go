@@ -50,6 +50,7 @@ func (d *kubernetes) Preflight(ctx context.Context, spec *driver.EndpointSpec, s
 		return p.warnings, err
 	}
 	p.definitions(ctx)
+	p.watched(ctx)
 	if p.refused.Err() != nil {
 		return p.warnings, p.refused.Err() // nothing of it could be asked for
 	}

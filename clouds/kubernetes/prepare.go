@@ -73,6 +73,7 @@ func (d *kubernetes) PrepareEndpoint(spec *driver.EndpointSpec) error {
 	all.Add(d.checkNetwork(spec))
 	all.Add(d.checkAuth(spec))
 	all.Add(d.checkTraffic(spec))
+	all.Add(d.checkRollout(spec))
 	for i := range spec.Deployments {
 		all.Add(checkDeployment(spec, &spec.Deployments[i]))
 	}

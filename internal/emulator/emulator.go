@@ -25,6 +25,7 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/gcs"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/kubernetes"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/prometheus"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
@@ -48,6 +49,7 @@ type Server struct {
 	log        hclog.Logger
 	aws        *aws
 	kubernetes *cluster
+	prometheus *monitor
 	vertex     *vertex
 	azure      *azure
 	listeners  []net.Listener
@@ -122,7 +124,11 @@ func (s *Server) serve(o Options) error {
 		return err
 	}
 	s.kubernetes = &cluster{kept, k}
-	return s.listen("kubernetes", "", s.kubernetes)
+	if err := s.listen("kubernetes", "", s.kubernetes); err != nil {
+		return err
+	}
+	s.prometheus = &monitor{kept, prometheus.New(prometheus.Options{Dir: s.dir, Store: s.store, Now: clock.Now, Speed: factor})}
+	return s.listen("prometheus", "", s.prometheus)
 }
 
 // serveVertexAI serves Vertex AI, which reads artifacts from the emulated Cloud Storage.
@@ -217,7 +223,7 @@ func (s *Server) listen(name, address string, h http.Handler) error {
 // every AWS API, "s3" is S3 again; "vertex_ai" serves control plane and predictions of
 // every region, "gcs" is Cloud Storage; "azure_ml" serves Azure Resource Manager and
 // the hosts of endpoints, "azblob" the Blob storage of all accounts; "kubernetes" is an API server, and the gateway
-// of its routes to whoever names one of their hosts.
+// of its routes to whoever names one of their hosts; "prometheus" is that cluster's.
 func (s *Server) Endpoints() map[string]string { return s.endpoints }
 
 // Close ends serving. What the platforms hold stays in the directory.
@@ -263,8 +269,8 @@ func Serve(ctx context.Context, o Options, out io.Writer) error {
 	if err := publish(config, kubeconfig(s.endpoints["kubernetes"])); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	fmt.Fprintf(out, "Rehearsal of %s\n  page and AWS APIs   %s\n  S3                  %s\n  Vertex AI           %s\n  Cloud Storage       %s\n  Azure ML            %s\n  Blob storage        %s\n  Kubernetes          %s\n\n", o.StateDir, s.endpoints["sagemaker"], s.endpoints["s3"], s.endpoints["vertex_ai"], s.endpoints["gcs"],
-		s.endpoints["azure_ml"], s.endpoints["azblob"], s.endpoints["kubernetes"])
+	fmt.Fprintf(out, "Rehearsal of %s\n  page and AWS APIs   %s\n  S3                  %s\n  Vertex AI           %s\n  Cloud Storage       %s\n  Azure ML            %s\n  Blob storage        %s\n  Kubernetes          %s\n  Prometheus          %s\n\n", o.StateDir, s.endpoints["sagemaker"], s.endpoints["s3"], s.endpoints["vertex_ai"], s.endpoints["gcs"],
+		s.endpoints["azure_ml"], s.endpoints["azblob"], s.endpoints["kubernetes"], s.endpoints["prometheus"])
 	fmt.Fprintf(out, "  AWS_ACCESS_KEY_ID=rehearsal AWS_SECRET_ACCESS_KEY=rehearsal \\\n  aws --region eu-west-1 --endpoint-url %s sagemaker list-endpoints\n", s.endpoints["sagemaker"])
 	fmt.Fprintf(out, "  CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM=%s/ CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true \\\n  gcloud --project p1 ai endpoints list --region europe-west4\n", s.endpoints["vertex_ai"])
 	fmt.Fprintf(out, "  kubectl --kubeconfig %s get all --all-namespaces\n\nCtrl-C ends it; what it holds stays.\n", config)

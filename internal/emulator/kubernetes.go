@@ -10,6 +10,7 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/kubernetes"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/prometheus"
 )
 
 // cluster serves the Kubernetes API, and what its gateway is asked.
@@ -34,6 +35,31 @@ func (k knock) slow(w http.ResponseWriter) { kubernetes.Throttle(w) }
 func (c *cluster) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	name, namespace := c.service.Name(r)
 	c.attend(r.Context(), knock{name, namespace}, w, func(w http.ResponseWriter, f *fault.Fault) { c.service.Serve(w, r, f) })
+}
+
+// monitor serves the API of the cluster's Prometheus.
+type monitor struct {
+	*books
+	service *prometheus.Service
+}
+
+// look is one request to Prometheus.
+type look struct{ call string }
+
+func (l look) name() string  { return l.call }
+func (l look) where() string { return "" }
+
+func (l look) refuse(w http.ResponseWriter, code, message string, status int) {
+	prometheus.Refuse(w, status, code, message)
+}
+
+func (l look) slow(w http.ResponseWriter) {
+	prometheus.Refuse(w, http.StatusTooManyRequests, "unavailable", "too many queries")
+}
+
+// ServeHTTP answers a request.
+func (m *monitor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m.attend(r.Context(), look{prometheus.Name(r)}, w, func(w http.ResponseWriter, _ *fault.Fault) { m.service.Serve(w, r) })
 }
 
 // EnsureNamespace makes a namespace in the cluster unless it exists.

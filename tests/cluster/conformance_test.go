@@ -54,21 +54,28 @@ func TestConformance(t *testing.T) {
 // core passes no faster than the cluster's.
 func conforming(t *testing.T, c *kube.Cluster, serving string) *kubetest.Cluster {
 	t.Helper()
-	gateway, store := c.Gateway(t), staging(t, c)
+	gateway, store, prometheus := c.Gateway(t), staging(t, c), c.Prometheus(t)
 	ns := c.Namespace(t)
 	if err := c.Apply(t.Context(), ns, store.Secret("store")); err != nil {
 		t.Fatal(err)
 	}
 	clock := drivertest.NewClock()
-	clock.OnSleep = func(d time.Duration) { _ = wait.Real{}.Sleep(context.WithoutCancel(t.Context()), d) } // whoever waits sees by itself that it was ended
-	var f failing
+	clock.Set(time.Now()) // Prometheus has no other
+	clock.OnSleep = func(d time.Duration) {
+		_ = wait.Real{}.Sleep(context.WithoutCancel(t.Context()), d) // whoever waits sees by itself that it was ended
+		clock.Set(time.Now())
+	}
+	w := &watching{c: c, gateway: gateway, prometheus: prometheus, ns: ns, conducts: map[string]map[string]string{}}
+	w.admit(t)
+	f := failing{conducted: w}
 	return &kubetest.Cluster{
-		REST: c.REST(), Namespace: ns, Time: clock, Image: c.Image(kube.ModelServer), Given: "secrets store", Fail: f.arm,
+		REST: c.REST(), Namespace: ns, Time: clock, Image: c.Image(kube.ModelServer), Given: "secrets store", Fail: f.arm, Watch: w,
 		Config: kubernetes.Config{ConfigPaths: []string{c.Kubeconfig()}, Namespace: ns, Serving: serving, StagingURI: "s3://" + bucket + "/models", StorageSecret: "store",
-			Images:    kubernetes.Images{Fetch: c.Image(kube.Fetch), Auth: c.Image(kube.Proxy)},
-			Gateway:   &kubernetes.Gateway{Name: gateway.Name, Namespace: gateway.Namespace, Hostname: "ml.test"},
-			S3:        kubernetes.S3{Region: store.Region, EndpointURL: store.HostURL, AccessKey: secret.New(store.AccessKey), SecretKey: secret.New(store.SecretKey)},
-			Transport: f.through},
+			Images:     kubernetes.Images{Fetch: c.Image(kube.Fetch), Auth: c.Image(kube.Proxy)},
+			Gateway:    &kubernetes.Gateway{Name: gateway.Name, Namespace: gateway.Namespace, Hostname: "ml.test"},
+			S3:         kubernetes.S3{Region: store.Region, EndpointURL: store.HostURL, AccessKey: secret.New(store.AccessKey), SecretKey: secret.New(store.SecretKey)},
+			Prometheus: kubernetes.Prometheus{URL: prometheus.URL, Scrapes: kube.Scrapes},
+			Transport:  f.through},
 		Settle: func(t *testing.T) {
 			t.Helper()
 			settled(t, c, ns)
@@ -90,11 +97,13 @@ func settled(t *testing.T, c *kube.Cluster, ns string) {
 	}
 }
 
-// failing makes the pods of the next workload that is applied end for a reason: it adds
-// to what is applied the variable that the model server ends with.
+// failing makes the pods of the next workload that is applied end for a reason, or those
+// of a version answer as they are told to: it adds to what is applied the variables that
+// the model server goes by.
 type failing struct {
-	mu     sync.Mutex
-	reason string
+	mu        sync.Mutex
+	reason    string
+	conducted *watching // how versions answer, whose workloads are applied
 }
 
 func (f *failing) arm(_ *testing.T, reason string) {
@@ -113,15 +122,13 @@ func (f *failing) through(next http.RoundTripper) http.RoundTripper {
 		}
 		f.mu.Lock()
 		reason := f.reason
-		if r.Method != http.MethodPatch || path == nil || r.URL.Query().Get("dryRun") != "" {
-			reason = ""
-		}
-		if reason != "" {
+		applies := r.Method == http.MethodPatch && path != nil && r.URL.Query().Get("dryRun") == ""
+		if applies {
 			f.reason = ""
 		}
 		f.mu.Unlock()
-		if reason != "" {
-			if err := spoil(r, reason, path); err != nil {
+		if applies {
+			if err := f.spoil(r, reason, path); err != nil {
 				return nil, err
 			}
 		}
@@ -129,8 +136,8 @@ func (f *failing) through(next http.RoundTripper) http.RoundTripper {
 	})
 }
 
-// spoil adds the variable to the first container of what a request applies.
-func spoil(r *http.Request, reason string, path []string) error {
+// spoil adds the variables to the first container of what a request applies.
+func (f *failing) spoil(r *http.Request, reason string, path []string) error {
 	data, err := io.ReadAll(r.Body)
 	if err != nil {
 		return err
@@ -145,7 +152,15 @@ func spoil(r *http.Request, reason string, path []string) error {
 	}
 	first, _ := containers[0].(map[string]any)
 	env, _ := first["env"].([]any)
-	first["env"] = append(env, map[string]any{"name": "FAIL", "value": reason})
+	if reason != "" {
+		env = append(env, map[string]any{"name": "FAIL", "value": reason})
+	}
+	for name, value := range f.conducted.of(variable(env, "ML_MODEL_NAME"), variable(env, "ML_MODEL_VERSION")) {
+		env = append(env, map[string]any{"name": name, "value": value})
+	}
+	if len(env) > 0 {
+		first["env"] = env
+	}
 	if err := unstructured.SetNestedSlice(o.Object, containers, path...); err != nil {
 		return err
 	}

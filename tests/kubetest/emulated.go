@@ -5,6 +5,7 @@ package kubetest
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -54,8 +55,10 @@ func opened(t *testing.T, dir, serving string, clock *drivertest.Clock) *Cluster
 	return &Cluster{
 		REST: &rest.Config{Host: urls["kubernetes"], QPS: 1000, Burst: 1000}, Namespace: "ml", Time: clock, Image: "ml.test/modelserver:1",
 		Config: kubernetes.Config{Host: urls["kubernetes"], Isolated: true, Namespace: "ml", Serving: serving, StagingURI: "s3://" + staging + "/artifacts",
-			Gateway: &kubernetes.Gateway{Name: "shared", Namespace: "infra", Hostname: "models.example.com"},
-			S3:      kubernetes.S3{Region: "us-east-1", EndpointURL: urls["s3"], AccessKey: secret.New("test"), SecretKey: secret.New("test")}},
+			Gateway:    &kubernetes.Gateway{Name: "shared", Namespace: "infra", Hostname: "models.example.com"},
+			S3:         kubernetes.S3{Region: "us-east-1", EndpointURL: urls["s3"], AccessKey: secret.New("test"), SecretKey: secret.New("test")},
+			Prometheus: kubernetes.Prometheus{URL: urls["prometheus"]}},
+		Watch: &rehearsed{dir: dir, gateway: urls["kubernetes"], namespace: "ml"},
 		Fail: func(t *testing.T, reason string) {
 			t.Helper()
 			fail(t, dir, reason)
@@ -85,9 +88,30 @@ func NextWorkloadFails(mode, reason string) []fault.Fault {
 
 func fail(t *testing.T, dir, reason string) {
 	t.Helper()
-	data, err := json.Marshal(map[string]any{"faults": NextWorkloadFails("", reason)})
+	script(t, dir, func(f *faults) { f.Faults = NextWorkloadFails("", reason) })
+}
+
+// faults is faults.json.
+type faults struct {
+	Faults  []fault.Fault   `json:"faults,omitempty"`
+	Conduct []fault.Conduct `json:"conduct,omitempty"`
+}
+
+// script changes faults.json.
+func script(t *testing.T, dir string, change func(f *faults)) {
+	t.Helper()
+	var f faults
+	name := filepath.Join(dir, "faults.json")
+	data, err := os.ReadFile(name)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "faults.json"), data, 0o600)
+		err = json.Unmarshal(data, &f)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	change(&f)
+	if data, err = json.Marshal(f); err == nil {
+		err = os.WriteFile(name, data, 0o600)
 	}
 	if err != nil {
 		t.Fatal(err)

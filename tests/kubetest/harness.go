@@ -52,15 +52,17 @@ type Cluster struct {
 	// Settle waits until what was changed by hand has come about; nil where time
 	// passes at will.
 	Settle func(t *testing.T)
+	// Watch is who calls endpoints and makes alerts; nil where nothing watches.
+	Watch Watch
 }
 
-var _ drivertest.Harness = (*Cluster)(nil)
+var _ drivertest.Watched = (*Cluster)(nil)
 
 // Open opens the driver as a new process would.
 func (c *Cluster) Open(t *testing.T, cutter *drivertest.Cutter) driver.Driver {
 	t.Helper()
 	cutter.Mutates = func(call string) bool {
-		return !strings.HasPrefix(call, http.MethodGet) && !strings.Contains(call, "/proxy")
+		return !strings.HasPrefix(call, http.MethodGet) && !strings.Contains(call, "/proxy") && !strings.HasSuffix(call, "/api/v1/query")
 	}
 	cfg := c.Config
 	cfg.Transport = func(next http.RoundTripper) http.RoundTripper {

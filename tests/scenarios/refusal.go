@@ -30,7 +30,6 @@ func refusals(t *testing.T, p *Platform) {
 		"version elsewhere":      {strings.Replace(Endpoint(Small), "ml_model.fraud.version_id", `"sagemaker/eu-west-1/fraud@1"`, 1), "is on sagemaker", `deployments["main"].model`},
 		"scale to zero":          {good + metrics("min = 0, max = 2, metrics = [{ type = \"cpu\", target = 50 }]"), "keeps at least 1 of a deployment's replicas", `deployments["main"].scaling.min`},
 		"schedules":              {good + metrics("min = 1, max = 2, schedules = [{ name = \"x\", cron = \"1 8 * * *\", min = 1, max = 2 }]"), "KEDA", `deployments["main"].scaling.schedules`},
-		"canary":                 {good + Endpoint(Small+"scaling = { min = 2 }", `rollout = { strategy = "canary", steps = [10] }`), "all requests at once", "rollout.strategy"},
 		"key of one's own":       {good + Endpoint(Small, `encryption = { key = "projects/x" }`), "encrypts at rest", "encryption.key"},
 		"capture":                {good + Endpoint(Small, `capture = { percent = 10, destination = "s3://x/y" }`), "records requests", "capture"},
 		"token auth":             {good + Endpoint(Small, `auth = { mode = "token" }`), "issues no tokens", "auth.mode"},
@@ -52,6 +51,7 @@ func refusals(t *testing.T, p *Platform) {
 	if !p.Gateway {
 		cases["key auth without a gateway"] = struct{ config, says, at string }{good + Endpoint(Small, `auth = { mode = "key" }`), "needs a gateway", "auth.mode"}
 		cases["timeout without a gateway"] = struct{ config, says, at string }{good + Endpoint(Small, `request_timeout = "5s"`), "needs a gateway", "request_timeout"}
+		cases["canary without a gateway"] = struct{ config, says, at string }{good + Endpoint(Small+"scaling = { min = 2 }", `rollout = { strategy = "canary", steps = [10] }`), "needs a gateway", "rollout.strategy"}
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -78,12 +78,8 @@ func (q *request) route() error {
 		to, err = w.balance(u, q.http.URL.Path)
 		return err
 	})
-	if api, ok := errors.AsType[*apierrors.StatusError](err); ok {
-		http.Error(q.w, api.Status().Message, http.StatusServiceUnavailable) // a gateway knows no Status
-		return nil
-	}
 	if err != nil {
-		return err
+		return q.unanswered(err)
 	}
 	if barred != "" {
 		http.Error(q.w, barred, http.StatusUnauthorized)
@@ -92,10 +88,16 @@ func (q *request) route() error {
 	if to == nil {
 		return errNoPage
 	}
-	if at := strings.TrimSuffix(q.http.URL.Path, "/"); at != "" {
-		return q.deliver(to, at, body)
+	return q.unanswered(q.deliver(to, "/"+strings.Trim(q.http.URL.Path, "/"), body))
+}
+
+// unanswered says in a gateway's words that no pod has answered: it knows no Status.
+func (q *request) unanswered(err error) error {
+	if api, ok := errors.AsType[*apierrors.StatusError](err); ok {
+		http.Error(q.w, api.Status().Message, http.StatusServiceUnavailable)
+		return nil
 	}
-	return q.deliver(to, "/", body)
+	return err
 }
 
 // barred says why a policy of the route lets a request not pass, "" if it does.
@@ -179,16 +181,30 @@ func (w *world) balance(u *unstructured.Unstructured, at string) (to *target, er
 				}
 			}
 		case to == nil && spot < b.weight:
-			pod, port, err := w.behind(ns, b.name, fmt.Sprint(b.port))
-			if err != nil {
-				return nil, err
-			}
-			if to, err = w.targetOf(pod, port); err != nil {
+			if to, err = w.reach(ns, b); err != nil {
 				return nil, err
 			}
 		}
 		spot -= b.weight
 	}
+	return to, nil
+}
+
+// reach picks a pod behind a backend. Without one the request is the backend's all the
+// same, and goes unanswered.
+func (w *world) reach(ns string, b backend) (*target, error) {
+	pod, port, err := w.behind(ns, b.name, fmt.Sprint(b.port))
+	if _, ok := errors.AsType[*apierrors.StatusError](err); ok {
+		return &target{ns: ns, service: b.name, refused: err}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	to, err := w.targetOf(pod, port)
+	if err != nil {
+		return nil, err
+	}
+	to.service = b.name
 	return to, nil
 }
 

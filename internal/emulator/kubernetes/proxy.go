@@ -13,11 +13,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/prometheus"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
 )
 
 var (
@@ -63,7 +68,9 @@ func (q *request) proxy() error {
 		if err != nil {
 			return err
 		}
-		to, err = w.targetOf(pod, number)
+		if to, err = w.targetOf(pod, number); err == nil && q.res.id() == services {
+			to.service = name
+		}
 		return err
 	})
 	if err != nil {
@@ -130,10 +137,16 @@ type target struct {
 	deployment, model, version, digest string
 	source                             string // of the model's files
 	listens, guarded, up               bool
+
+	ns, service string        // the Service that the request came by; "" for none
+	workload    string        // the Deployment whose pod it is
+	refused     error         // why the Service could not reach a pod; there then is none
+	status      int           // of the next prediction
+	latency     time.Duration // of an answer, in the metrics
 }
 
 func (w *world) targetOf(pod *corev1.Pod, port int32) (*target, error) {
-	t := &target{pod: pod, port: port, model: pod.Labels["ml.terraform.io/model"], version: pod.Labels["ml.terraform.io/model-version"],
+	t := &target{ns: pod.Namespace, pod: pod, port: port, model: pod.Labels["ml.terraform.io/model"], version: pod.Labels["ml.terraform.io/model-version"],
 		deployment: pod.Labels["ml.terraform.io/deployment"], digest: pod.Annotations["ml.terraform.io/digest"], source: fetched(pod)}
 	for _, c := range pod.Spec.Containers {
 		for _, e := range c.Env {
@@ -157,28 +170,72 @@ func (w *world) targetOf(pod *corev1.Pod, port int32) (*target, error) {
 	for _, s := range pod.Status.ContainerStatuses {
 		t.up = t.up || s.State.Running != nil
 	}
-	return t, w.count(pod)
+	n, err := w.count(t)
+	if err != nil {
+		return nil, err
+	}
+	c := fault.Conduct{}
+	if w.o.Conduct != nil {
+		if c, err = w.o.Conduct(t.model, t.version); err != nil {
+			return nil, err
+		}
+	}
+	t.status, t.latency = c.Answer(n)
+	return t, nil
 }
 
-// count notes a request for the deployment behind a pod.
-func (w *world) count(pod *corev1.Pod) error {
-	owner := metav1.GetControllerOf(pod)
+// count notes a request for the deployment behind a pod, and returns how many there
+// were before.
+func (w *world) count(t *target) (n int, err error) {
+	owner := metav1.GetControllerOf(t.pod)
 	if owner == nil {
-		return nil
+		return 0, nil
 	}
-	rs, found, err := lookup[*appsv1.ReplicaSet](w, replicaSets, pod.Namespace, owner.Name)
+	rs, found, err := lookup[*appsv1.ReplicaSet](w, replicaSets, t.pod.Namespace, owner.Name)
 	if err != nil || !found || metav1.GetControllerOf(rs) == nil {
-		return err
+		return 0, err
 	}
-	n, uid := 0, string(metav1.GetControllerOf(rs).UID)
-	if _, err := w.tx.Get(docServed, uid, &n); err != nil {
-		return err
+	deployment := metav1.GetControllerOf(rs)
+	t.workload = deployment.Name
+	if _, err := w.tx.Get(docServed, string(deployment.UID), &n); err != nil {
+		return 0, err
 	}
-	return w.tx.Put(docServed, uid, n+1)
+	return n, w.tx.Put(docServed, string(deployment.UID), n+1)
 }
 
-// deliver answers as the pod does.
+// deliver answers as the pod does, and counts the answer for the metrics where it came
+// by a Service.
 func (q *request) deliver(t *target, at string, body []byte) error {
+	told := &told{ResponseWriter: q.w, status: http.StatusOK}
+	q.w = told
+	err := q.reply(t, at, body)
+	if api, ok := errors.AsType[*apierrors.StatusError](err); ok {
+		told.status = int(api.Status().Code)
+	}
+	if t.service == "" {
+		return err
+	}
+	counted := q.o.Store.Do(q.http.Context(), func(tx *state.Tx) error {
+		return prometheus.Record(tx, prometheus.Answer{Namespace: t.ns, Service: t.service, Workload: t.workload, Status: told.status}, q.o.Now(), t.latency)
+	})
+	return errors.Join(err, counted)
+}
+
+// told remembers with which status was answered.
+type told struct {
+	http.ResponseWriter
+	status int
+}
+
+func (t *told) WriteHeader(status int) {
+	t.status = status
+	t.ResponseWriter.WriteHeader(status)
+}
+
+func (q *request) reply(t *target, at string, body []byte) error {
+	if t.refused != nil {
+		return t.refused
+	}
 	if !t.listens || !t.up {
 		return apierrors.NewServiceUnavailable(fmt.Sprintf("error trying to reach service: dial tcp %s:%d: connect: connection refused", t.pod.Status.PodIP, t.port))
 	}
@@ -196,6 +253,10 @@ func (q *request) deliver(t *target, at string, body []byte) error {
 	}
 	if q.http.Method != http.MethodPost {
 		http.Error(q.w, "Method Not Allowed", http.StatusMethodNotAllowed)
+		return nil
+	}
+	if t.status != http.StatusOK {
+		q.answer(t.status, map[string]any{"error": "the model failed"})
 		return nil
 	}
 	out := map[string]any{"model": t.model, "version": t.version, "deployment": t.deployment, "digest": t.digest, "echo": echo(body)}

@@ -184,6 +184,9 @@ type Gateway struct {
 	HTTPS string // address for the test of its listener "https", whose certificate is of *.ml.test
 }
 
+// gatewayMetrics is where the gateway counts requests, for Prometheus.
+const gatewayMetrics = "127.0.0.1:8100"
+
 //go:embed manifests/gateway.yaml
 var gatewayManifest string
 
@@ -215,7 +218,9 @@ func (c *Cluster) startGateway(ctx context.Context) (*Gateway, error) {
 	}
 	if err := c.machine.start("gateway", nil, c.machine.find("traefik"), "--entrypoints.web.address=127.0.0.1:8000", "--entrypoints.websecure.address=127.0.0.1:8443",
 		"--providers.kubernetesgateway=true", "--providers.kubernetesgateway.endpoint=https://"+apiAddress, "--providers.kubernetesgateway.certauthfilepath=/run/pki/ca.crt",
-		"--providers.kubernetesgateway.token=/run/pki/gateway.token", "--global.checknewversion=false", "--global.sendanonymoususage=false"); err != nil {
+		"--providers.kubernetesgateway.token=/run/pki/gateway.token", "--global.checknewversion=false", "--global.sendanonymoususage=false",
+		"--entrypoints.metrics.address="+gatewayMetrics, "--metrics.prometheus.entrypoint=metrics", "--metrics.prometheus.addserviceslabels=true",
+		"--metrics.prometheus.buckets=0.05,0.1,0.25,0.5,0.75,1,1.5,2.5,5"); err != nil {
 		return nil, err
 	}
 	gateways := c.dynamic.Resource(schema.GroupVersionResource{Group: "gateway.networking.k8s.io", Version: "v1", Resource: "gateways"}).Namespace(g.Namespace)

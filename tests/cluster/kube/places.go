@@ -31,7 +31,7 @@ type places struct {
 
 // tools are the programs that a cluster cannot do without.
 var tools = []string{"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy",
-	"containerd", "containerd-shim-runc-v2", "ctr", "runc", "iptables", "busybox", "bash-static", "kube-rbac-proxy", "kserve-manager", "traefik"}
+	"containerd", "containerd-shim-runc-v2", "ctr", "runc", "iptables", "busybox", "bash-static", "kube-rbac-proxy", "kserve-manager", "traefik", "prometheus"}
 
 func findPlaces() (places, error) {
 	root, err := os.Getwd()

@@ -7,7 +7,9 @@
 //
 // Its environment: HOST and PORT; ML_MODEL_NAME, ML_MODEL_VERSION and ML_DEPLOYMENT, which
 // it answers with; FAIL, a reason to print and end with; UNREADY=1, which keeps it
-// from ever being ready.
+// from ever being ready; ERROR_PERCENT, of its predictions that have the status 500, and
+// LATENCY, after which it answers each ("900ms"). PUT /conduct?error_percent=50&latency=1s
+// changes these two while it runs.
 package main
 
 import (
@@ -15,6 +17,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -37,6 +40,9 @@ func run() error {
 	s := &server{
 		name: cmp.Or(os.Getenv("ML_MODEL_NAME"), args["model-name"], args["served-model-name"], "model"), version: cmp.Or(os.Getenv("ML_MODEL_VERSION"), "1"),
 		deployment: os.Getenv("ML_DEPLOYMENT"), unready: os.Getenv("UNREADY") == "1",
+	}
+	if err := s.conduct.set(url.Values{"error_percent": {os.Getenv("ERROR_PERCENT")}, "latency": {os.Getenv("LATENCY")}}); err != nil {
+		return err
 	}
 	dir := cmp.Or(os.Getenv("ML_MODEL_DIR"), args["model-dir"], args["model-store"], args["model-repository"], args["model-base-path"], args["model"], "/mnt/models")
 	port := cmp.Or(args["http-port"], args["port"], args["rest-api-port"], os.Getenv("PORT"), os.Getenv("MLSERVER_HTTP_PORT"), "8080")

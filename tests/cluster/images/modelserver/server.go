@@ -30,6 +30,7 @@ const maxBody = 64 << 20
 type server struct {
 	name, version, deployment string
 	unready                   bool
+	conduct                   conduct
 
 	loaded atomic.Pointer[loaded] // nil until the model can answer
 	ending atomic.Bool            // told to end, and still answering
@@ -85,6 +86,12 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, map[string]any{"live": true})
 	case path == "v2":
 		answer(w, http.StatusOK, map[string]any{"name": "modelserver", "version": "1", "extensions": []string{}})
+	case r.Method == http.MethodPut && path == "conduct":
+		if err := s.conduct.set(r.URL.Query()); err != nil {
+			answer(w, http.StatusBadRequest, map[string]any{"error": err.Error()})
+			return
+		}
+		answer(w, http.StatusOK, map[string]any{})
 	case r.Method == http.MethodPost && !ready:
 		answer(w, http.StatusServiceUnavailable, map[string]any{"error": "the model is not loaded"})
 	case r.Method == http.MethodPost:
@@ -117,6 +124,14 @@ func (s *server) predict(w http.ResponseWriter, r *http.Request, model *loaded) 
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		answer(w, http.StatusBadRequest, map[string]any{"error": err.Error()})
+		return
+	}
+	well, err := s.conduct.answer(r.Context())
+	if err != nil {
+		return // whoever asked has gone
+	}
+	if !well {
+		answer(w, http.StatusInternalServerError, map[string]any{"error": "the model failed"})
 		return
 	}
 	all := map[string]any{"model": s.name, "model_name": s.name, "version": s.version, "model_version": s.version, "deployment": s.deployment, "digest": model.digest}
