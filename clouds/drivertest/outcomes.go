@@ -32,8 +32,8 @@ func testSuccess(t *testing.T, r *trial) {
 	if took := r.h.Clock().Now().Sub(began); took < r.p.RolloutTime(&r.spec.Rollout) {
 		t.Errorf("it took %s, and its stages are watched for %s", took, r.p.RolloutTime(&r.spec.Rollout))
 	}
-	if stages := r.stages(); !r.p.Features().DeployWhole && !slices.Equal(stages, r.expected()) {
-		t.Errorf("the new version had the shares %v while it was watched, want %v", stages, r.expected())
+	if stages := r.stages(); !r.p.Features().DeployWhole && !slices.Equal(stages, r.expected()) && !slices.Equal(stages, append(r.expected(), 100)) {
+		t.Errorf("the new version had the shares %v, want %v and then all", stages, r.expected())
 	}
 	r.succeeds(t)
 }
@@ -84,7 +84,7 @@ func testErrorRate(t *testing.T, r *trial) {
 	began := r.h.Clock().Now()
 	r.goesBack(t)
 	r.stoppedAtFirst(t)
-	if took := r.h.Clock().Now().Sub(began); r.first() == 100 && !r.p.Features().DeployWhole && took >= interval {
+	if took := r.h.Clock().Now().Sub(began); r.first() == 100 && !r.p.Features().DeployWhole && r.interval > 10*pause && took >= r.interval {
 		t.Errorf("it took %s, and half of all requests failed", took)
 	}
 }
@@ -213,7 +213,7 @@ func testHold(t *testing.T, r *trial) {
 		t.Errorf("it was held with %d percent at the new version, want %d, beside the old one", share, r.first())
 	}
 	r.h.Conduct(t, r.two, 0, 0)
-	if err := r.h.Clock().Sleep(r.p.ctx, interval); err != nil { // an hour later, say
+	if err := r.h.Clock().Sleep(r.p.ctx, time.Hour); err != nil {
 		t.Fatal(err)
 	}
 	r.shares = nil

@@ -15,9 +15,12 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
-// interval is how long each stage of the suite's rollouts is watched: longer than any
-// platform's metrics are late.
-const interval = 10 * time.Minute
+// pause is how much time passes between two looks of the suite at a rollout, and calls
+// is how many requests are sent at each.
+const (
+	pause = 30 * time.Second
+	calls = 10
+)
 
 // theAlarm is the alarm of the suite.
 const theAlarm = "fraud-alarm"
@@ -101,6 +104,8 @@ type trial struct {
 	one, two driver.VersionRef
 	watcher  *process
 	quiet    bool
+	interval time.Duration // how long each stage is watched: longer than the platform's metrics are late
+	looked   time.Time
 	shares   []int // of version two, whenever time passed
 	tick     func(state *driver.EndpointState)
 	warnings []string
@@ -115,10 +120,8 @@ func newTrial(t *testing.T, h Watched, strategy driver.Strategy) *trial {
 	}
 	r.one, r.two = driver.VersionRef{Key: key, Version: "1"}, driver.VersionRef{Key: key, Version: "2"}
 	r.spec = endpointSpec(t, h, r.p, "fraud", pair(r.two))
-	r.spec.Rollout = driver.Rollout{Strategy: strategy, Interval: interval, OnFailure: "rollback", Steps: r.steps(strategy)}
-	if strategy == driver.AllAtOnce {
-		r.spec.Rollout.Interval = interval
-	}
+	r.interval = max(2*time.Minute, 2*r.p.Features().MetricsDelay)
+	r.spec.Rollout = driver.Rollout{Strategy: strategy, Interval: r.interval, OnFailure: "rollback", Steps: r.steps(strategy)}
 	h.Clock().Tick(func() { r.observe(t) })
 	return r
 }
@@ -148,8 +151,13 @@ func (r *trial) first() int {
 // observe sends some requests, and looks at what they meet.
 func (r *trial) observe(t *testing.T) {
 	t.Helper()
+	now := r.h.Clock().Now()
+	if now.Sub(r.looked) < pause {
+		return
+	}
+	r.looked = now
 	if !r.quiet {
-		r.h.Call(t, r.spec.Key, 10)
+		r.h.Call(t, r.spec.Key, calls)
 	}
 	state, err := r.watcher.ObserveEndpoint(r.watcher.ctx, r.spec.Key, nil)
 	if err != nil {
