@@ -113,7 +113,7 @@ func Open(c Config) (driver.Driver, error) {
 	c.Serving = cmp.Or(c.Serving, servingDeployment)
 	c.Images.Fetch, c.Images.Auth = cmp.Or(c.Images.Fetch, fetchImage), cmp.Or(c.Images.Auth, authImage)
 	if !c.Isolated {
-		c.Prometheus = c.Prometheus.completed()
+		c.Prometheus.complete()
 	}
 	if err := c.check(); err != nil {
 		return nil, err

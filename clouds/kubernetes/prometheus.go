@@ -46,15 +46,14 @@ const usualScrapes = 30 * time.Second
 // only the one after tells.
 func (p *Prometheus) delay() time.Duration { return 2 * cmp.Or(p.Scrapes, usualScrapes) }
 
-// completed is p with what the environment says.
-func (p Prometheus) completed() Prometheus {
+// complete adds what the environment says.
+func (p *Prometheus) complete() {
 	if p.URL == "" {
 		p.URL = os.Getenv("PROMETHEUS_URL")
 	}
 	if p.Token.IsZero() {
 		p.Token = secret.New(os.Getenv("PROMETHEUS_TOKEN"))
 	}
-	return p
 }
 
 func (p *Prometheus) check() error {
@@ -160,19 +159,19 @@ func (c *prometheusCalls) RoundTrip(r *http.Request) (*http.Response, error) {
 // refused is what a status means that Prometheus's API does not answer with.
 func (c *prometheusCalls) refused(status int) error {
 	at := c.cfg.shown()
-	switch {
-	case status == http.StatusUnauthorized:
+	switch status {
+	case http.StatusUnauthorized:
 		return mlerr.New(mlerr.Unauthenticated, "the Prometheus at %s asks for credentials", at).
 			WithHint("Set the provider's kubernetes.prometheus.token or PROMETHEUS_TOKEN to a token that is valid")
-	case status == http.StatusForbidden:
+	case http.StatusForbidden:
 		return mlerr.New(mlerr.PermissionDenied, "the Prometheus at %s does not answer these credentials", at).
 			WithHint("Grant whoever the provider's kubernetes.prometheus.token is of to read metrics")
-	case status == http.StatusNotFound:
+	case http.StatusNotFound:
 		return mlerr.New(mlerr.InvalidArgument, "there is no API of a Prometheus at %s", at).
 			WithHint("Set the provider's kubernetes.prometheus.url to the address that /api/v1 is below")
-	case status == http.StatusTooManyRequests:
+	case http.StatusTooManyRequests:
 		return mlerr.New(mlerr.Throttled, "the Prometheus at %s is asked too often", at)
-	case status == http.StatusBadGateway, status == http.StatusGatewayTimeout, status == http.StatusInternalServerError:
+	case http.StatusBadGateway, http.StatusGatewayTimeout, http.StatusInternalServerError:
 		return mlerr.New(mlerr.Unavailable, "the Prometheus at %s answers %d %s", at, status, http.StatusText(status))
 	}
 	return nil

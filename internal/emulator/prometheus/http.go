@@ -146,7 +146,7 @@ func (s *Service) labelNames(r *http.Request) (any, error) {
 }
 
 func (s *Service) labelValues(r *http.Request, name string) (any, error) {
-	if !model.LabelName(name).IsValidLegacy() {
+	if !model.LegacyValidation.IsValidLabelName(name) {
 		return nil, &failure{badData, fmt.Errorf("invalid label name: %q", name)}
 	}
 	h, err := s.read(r.Context(), s.o.Now())

@@ -47,9 +47,9 @@ const prometheusAddress = "127.0.0.1:9090"
 func (c *Cluster) startPrometheus(ctx context.Context) (*Prometheus, error) {
 	dir := filepath.Join(c.machine.state, "prometheus")
 	p := &Prometheus{rules: filepath.Join(dir, "rules.yaml")}
-	if err := errors.Join(os.MkdirAll(dir, 0o755),
-		os.WriteFile(filepath.Join(dir, "prometheus.yaml"), fmt.Appendf(nil, prometheusConfig, Scrapes, gatewayMetrics), 0o644),
-		os.WriteFile(p.rules, []byte("groups: []\n"), 0o644)); err != nil {
+	if err := errors.Join(os.MkdirAll(dir, 0o700),
+		os.WriteFile(filepath.Join(dir, "prometheus.yaml"), fmt.Appendf(nil, prometheusConfig, Scrapes, gatewayMetrics), 0o600),
+		os.WriteFile(p.rules, []byte("groups: []\n"), 0o600)); err != nil {
 		return nil, err
 	}
 	if err := c.machine.start("prometheus", nil, c.machine.find("prometheus"), "--config.file=/run/prometheus/prometheus.yaml", "--storage.tsdb.path=/run/prometheus/data",
@@ -74,7 +74,7 @@ func (p *Prometheus) Rules(ctx context.Context, change func(file []byte) ([]byte
 		data, err = change(data)
 	}
 	if err == nil {
-		err = os.WriteFile(p.rules, data, 0o644)
+		err = os.WriteFile(p.rules, data, 0o600)
 	}
 	if err != nil {
 		return err
