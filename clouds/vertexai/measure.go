@@ -143,9 +143,10 @@ func (r *region) points(ctx context.Context, metric string, of series) ([]*monit
 	if err != nil {
 		return nil, err
 	}
+	all = slices.DeleteFunc(all, func(s *monitoring.TimeSeries) bool { return s == nil })
 	for _, s := range all {
 		s.Points = slices.DeleteFunc(s.Points, func(p *monitoring.Point) bool {
-			if p.Interval == nil {
+			if p == nil || p.Interval == nil {
 				return true
 			}
 			// A window is asked for by where points end: the first may have begun before it.
@@ -180,7 +181,7 @@ func (d *vertex) Firing(ctx context.Context, key driver.Key, names []string) ([]
 	}
 	reasons := map[string]string{}
 	for _, a := range open {
-		if a.Policy == nil || a.State != "OPEN" {
+		if a == nil || a.Policy == nil || a.State != "OPEN" {
 			continue
 		}
 		if name, ok := called[segment(a.Policy.Name, "alertPolicies")]; ok && reasons[name] == "" {
@@ -217,7 +218,7 @@ func (r *region) policyID(ctx context.Context, name string) (string, error) {
 		return "", atAlarms(err)
 	}
 	found = slices.DeleteFunc(found, func(p *monitoring.AlertPolicy) bool { // filters do not tell upper from lower case
-		return p.DisplayName != name && (id == "" || segment(p.Name, "alertPolicies") != id)
+		return p == nil || p.DisplayName != name && (id == "" || segment(p.Name, "alertPolicies") != id)
 	})
 	refuse := func(hint, format string, args ...any) (string, error) {
 		return "", mlerr.New(mlerr.InvalidArgument, format, args...).At("%s", alarmsPath).WithHint("%s", hint)

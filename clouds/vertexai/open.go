@@ -87,9 +87,11 @@ func (c *Config) check() error {
 	refuse(c.StagingURI != "" && !bucketAddress.MatchString(c.StagingURI), "staging_uri", "staging_uri must be like gs://bucket/prefix, is %q", c.StagingURI)
 	refuse(c.ImpersonateServiceAccount != "" && !accountName.MatchString(c.ImpersonateServiceAccount), "impersonate_service_account",
 		"%q is not the email address of a service account", c.ImpersonateServiceAccount)
-	for path, url := range map[string]string{"endpoint_url": c.EndpointURL, "storage_endpoint_url": c.StorageEndpointURL, "monitoring_endpoint_url": c.MonitoringEndpointURL} {
+	for path, url := range map[string]string{"endpoint_url": c.EndpointURL, "storage_endpoint_url": c.StorageEndpointURL} {
 		refuse(url != "" && !strings.Contains(url, "://"), path, "%s must be an absolute URL, is %q", path, url)
 	}
+	// No attribute sets it.
+	refuse(c.MonitoringEndpointURL != "" && !strings.Contains(c.MonitoringEndpointURL, "://"), "", "GOOGLE_MONITORING_CUSTOM_ENDPOINT must be an absolute URL, is %q", c.MonitoringEndpointURL)
 	refuse(c.Credentials.Reveal() != "" && c.AccessToken.Reveal() != "", "credentials", "credentials and access_token exclude each other")
 	return all.Err()
 }

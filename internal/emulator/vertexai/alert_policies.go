@@ -108,16 +108,21 @@ func checkCondition(field string, c *monitoring.Condition) error {
 	if err != nil || lasts < 0 || lasts%time.Minute != 0 {
 		return wrongField(field+".condition_threshold.duration", t.Duration, "must be a multiple of a minute.")
 	}
+	return checkSeries(field+".condition_threshold", t)
+}
+
+// checkSeries checks which series a condition is about, and how they are aligned.
+func checkSeries(field string, t *monitoring.MetricThreshold) error {
 	s, err := selected(t.Filter)
 	if err != nil {
 		return err
 	}
 	if s.resource == "" {
-		return wrongField(field+".condition_threshold.filter", t.Filter, "must specify a restriction on \"resource.type\" in the filter; see \"https://cloud.google.com/monitoring/api/resources\" for a list of available resource types.")
+		return wrongField(field+".filter", t.Filter, "must specify a restriction on \"resource.type\" in the filter; see \"https://cloud.google.com/monitoring/api/resources\" for a list of available resource types.")
 	}
 	name, predicted := strings.CutPrefix(s.metric, metricPrefix)
 	d, known := descriptors[name]
-	if !(predicted && known) && !strings.HasPrefix(s.metric, customPrefix) {
+	if (!predicted || !known) && !strings.HasPrefix(s.metric, customPrefix) {
 		return unsupported("conditions on the metric %s", s.metric)
 	}
 	if predicted && s.resource != endpointType {
@@ -125,7 +130,7 @@ func checkCondition(field string, c *monitoring.Condition) error {
 	}
 	if len(t.Aggregations) == 0 {
 		if d.value == "DISTRIBUTION" {
-			return wrongField(field+".condition_threshold.aggregations", "", "A distribution needs an aligner that makes one number of it.")
+			return wrongField(field+".aggregations", "", "A distribution needs an aligner that makes one number of it.")
 		}
 		return nil
 	}

@@ -98,7 +98,7 @@ func (r *request) violated(c *monitoring.MetricThreshold) (*monitoring.TimeSerie
 	}
 	all, err := r.find(s, from, to)
 	if refused(err) {
-		return nil, nil //nolint:nilnil,nilerr // there are no points of it yet
+		return nil, nil //nolint:nilnil // there are no points of it yet
 	}
 	if err == nil {
 		all, err = how.aggregate(all, from, to)

@@ -140,13 +140,14 @@ func valueOf(s *monitoring.TimeSeries, field string) (string, bool) {
 
 // identity tells a time series from every other.
 func identity(s *monitoring.TimeSeries) string {
-	text := s.Metric.Type + " " + s.Resource.Type
+	var text strings.Builder
+	text.WriteString(s.Metric.Type + " " + s.Resource.Type)
 	for _, labels := range []map[string]string{s.Resource.Labels, s.Metric.Labels} {
 		for _, key := range slices.Sorted(maps.Keys(labels)) {
-			text += fmt.Sprintf(" %s=%q", key, labels[key])
+			fmt.Fprintf(&text, " %s=%q", key, labels[key])
 		}
 	}
-	return text
+	return text.String()
 }
 
 // window is the interval of a request.
