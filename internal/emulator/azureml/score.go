@@ -15,6 +15,9 @@ import (
 	"time"
 
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/metering"
 )
 
 // scoringBase is where the hosts of endpoints, NAME.REGION.inference.ml.azure.com, are
@@ -104,7 +107,7 @@ type answer struct {
 	model, version, digest string
 	place                  place
 	stored                 bool
-	status                 int // of the container
+	status, wire           int // of the container, and what the caller gets of it
 	reason                 string
 	number                 int    // of the request, of those that the deployment has served
 	source                 string // the id of the deployment
@@ -132,9 +135,11 @@ func (r *request) score(w http.ResponseWriter, to scoring) error {
 	w.Header().Set("Azureml-Model-Deployment", a.deployment)
 	w.Header().Set("X-Ms-Server-Version", "azmlinfsrv/1.3.2")
 	if a.status != http.StatusOK {
-		w.Header().Set("Ms-Azureml-Model-Error-Statuscode", fmt.Sprint(a.status))
-		w.Header().Set("Ms-Azureml-Model-Error-Reason", a.reason)
-		http.Error(w, a.reason, http.StatusFailedDependency)
+		if a.wire == http.StatusFailedDependency {
+			w.Header().Set("Ms-Azureml-Model-Error-Statuscode", fmt.Sprint(a.status))
+			w.Header().Set("Ms-Azureml-Model-Error-Reason", a.reason)
+		}
+		http.Error(w, a.reason, a.wire)
 		return nil
 	}
 	data, err := r.modelAnswer(a)
@@ -239,6 +244,11 @@ func (r *request) choose(e *endpoint, to scoring) (a answer, err error) {
 	if e.Served == nil {
 		e.Served, e.Mirrored = map[string]int{}, map[string]int{}
 	}
+	latency, err := r.conduct(&a, e.Served[strings.ToLower(a.deployment)])
+	if err != nil {
+		return a, err
+	}
+	a.wire = wireStatus(d, a.status)
 	e.Served[strings.ToLower(a.deployment)]++
 	a.number, a.source = e.Served[strings.ToLower(a.deployment)], d.ID
 	if a.recordings, err = r.recordings(d, a.number); err != nil {
@@ -246,12 +256,16 @@ func (r *request) choose(e *endpoint, to scoring) (a answer, err error) {
 	}
 	if !named {
 		if mirror := pick(e.ARM.Properties.MirrorTraffic, e.Turns); mirror != "" {
+			if i := slices.IndexFunc(all, func(d *deployment) bool { return same(d.at().name(), mirror) && d.Ever }); i >= 0 {
+				if err := r.mirrored(all[i], to, e.Mirrored[mirror]); err != nil {
+					return a, err
+				}
+			}
 			e.Mirrored[mirror]++
 		}
 		e.Turns++
 	}
-	r.count(d, a.status)
-	if err := r.saveDeployment(d); err != nil {
+	if err := metering.Record(r.tx, seriesOf(d), r.now(), a.status, latency); err != nil {
 		return a, err
 	}
 	return a, r.saveEndpoint(e)
@@ -354,25 +368,42 @@ func (r *request) modelAnswer(a answer) ([]byte, error) {
 	return json.Marshal(out)
 }
 
-// minute is what a deployment has served in a minute, by the class of the status.
-type minute struct {
-	At     time.Time
-	Counts map[string]int
+// wireStatus is what a caller gets of a container's answer: a managed endpoint says 424
+// of whatever is no success, and the router of a cluster 502 of what has failed.
+func wireStatus(d *deployment, status int) int {
+	switch {
+	case status < http.StatusMultipleChoices:
+		return status
+	case !d.managed() && status >= http.StatusInternalServerError:
+		return http.StatusBadGateway
+	}
+	return http.StatusFailedDependency
 }
 
-// mostMinutes is how far back metrics go here.
-const mostMinutes = 120
+// conduct has a container answer as its version is told to.
+func (r *request) conduct(a *answer, n int) (latency time.Duration, err error) {
+	var how fault.Conduct
+	if r.o.Conduct != nil {
+		if how, err = r.o.Conduct(a.model, a.version); err != nil {
+			return 0, err
+		}
+	}
+	status, latency := how.Answer(n)
+	if a.status == http.StatusOK && status != http.StatusOK {
+		a.status, a.reason = status, http.StatusText(status)
+	}
+	return latency, nil
+}
 
-// count notes a request for metrics.
-func (r *request) count(d *deployment, status int) {
-	now := r.now().Truncate(time.Minute)
-	if n := len(d.Minutes); n == 0 || !d.Minutes[n-1].At.Equal(now) {
-		d.Minutes = append(d.Minutes, minute{now, map[string]int{}})
+// mirrored is a copy of a request, whose answer nobody gets.
+func (r *request) mirrored(d *deployment, to scoring, n int) error {
+	a, err := r.describe(d, to)
+	if err != nil {
+		return err
 	}
-	d.Minutes = d.Minutes[max(0, len(d.Minutes)-mostMinutes):]
-	class := "2xx"
-	if status != http.StatusOK {
-		class = "4xx" // 424
+	latency, err := r.conduct(&a, n)
+	if err != nil {
+		return err
 	}
-	d.Minutes[len(d.Minutes)-1].Counts[class]++
+	return metering.Record(r.tx, seriesOf(d), r.now(), a.status, latency)
 }
