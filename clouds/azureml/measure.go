@@ -189,34 +189,27 @@ func (d *azureML) Firing(ctx context.Context, key driver.Key, names []string) ([
 		return nil, err
 	}
 	all := slices.Compact(slices.Sorted(slices.Values(names)))
-	found := make([]*driver.Alarm, len(all))
+	found := make([][]driver.Alarm, len(all))
 	group, inner := errgroup.WithContext(ctx)
 	group.SetLimit(manyReads)
 	for i, named := range all {
 		group.Go(func() (err error) {
-			found[i], err = w.alarm(inner, named)
+			found[i], err = w.firing(inner, named)
 			return err
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	var firing []driver.Alarm
-	for _, a := range found {
-		if a != nil {
-			firing = append(firing, *a)
-		}
-	}
-	return firing, nil
+	return slices.Concat(found...), nil
 }
 
-// alarm is a metric alert that fires, nil if it does not.
-func (w *workspace) alarm(ctx context.Context, named string) (*driver.Alarm, error) {
+// firing is a metric alert, if it fires.
+func (w *workspace) firing(ctx context.Context, named string) (firing []driver.Alarm, err error) {
 	group, name, c := w.group, named, w.c
 	if m := alertID.FindStringSubmatch(named); m != nil {
 		group, name = m[2], m[3]
 		if !strings.EqualFold(m[1], w.subscription) {
-			var err error
 			if c, err = w.d.clients(m[1]); err != nil {
 				return nil, mlerr.New(mlerr.InvalidArgument, "the Azure clients cannot be made").Because(err)
 			}
@@ -237,10 +230,10 @@ func (w *workspace) alarm(ctx context.Context, named string) (*driver.Alarm, err
 			continue
 		}
 		if status := deref(s.Properties.Status); status != "" && !strings.EqualFold(status, healthy) {
-			return &driver.Alarm{Name: named, Reason: reasonOf(s.Properties)}, nil
+			return []driver.Alarm{{Name: named, Reason: reasonOf(s.Properties)}}, nil
 		}
 	}
-	return nil, nil
+	return firing, nil
 }
 
 // reasonOf is what a status says, with what it is of.

@@ -18,10 +18,12 @@ func TestPredecessorKeepsReplicas(t *testing.T) {
 	t.Parallel()
 	for reason, on := range map[string]func(t *testing.T) (*harness, func(name string, ref driver.VersionRef) *driver.EndpointSpec){
 		"managed": func(t *testing.T) (*harness, func(string, driver.VersionRef) *driver.EndpointSpec) {
+			t.Helper()
 			h := newHarness(t)
 			return h, h.endpoint
 		},
 		"on a cluster": func(t *testing.T) (*harness, func(string, driver.VersionRef) *driver.EndpointSpec) {
+			t.Helper()
 			h := newClustered(t)
 			return h.harness, func(name string, ref driver.VersionRef) *driver.EndpointSpec {
 				return h.onCluster(name, "cluster", ref)

@@ -183,16 +183,16 @@ func (r *request) timespan() (from, until time.Time, err error) {
 // measured are the deployments that metrics of a resource are about: none of a workspace,
 // and none on a cluster, which answers requests by itself.
 func (r *request) measured(at target) ([]*deployment, error) {
-	e, d := (*endpoint)(nil), (*deployment)(nil)
-	var err error
 	switch strings.ToLower(at.types[len(at.types)-1]) {
 	case "deployments":
-		if d, err = r.loadDeployment(at); err == nil && d == nil {
+		d, err := r.loadDeployment(at)
+		if err == nil && d == nil {
 			err = notFound(at)
 		}
 		return []*deployment{d}, err
 	case "onlineendpoints":
-		if e, err = r.loadEndpoint(at); err == nil && e == nil {
+		e, err := r.loadEndpoint(at)
+		if err == nil && e == nil {
 			err = notFound(at)
 		}
 		if err != nil {

@@ -37,7 +37,7 @@ func filtered(text string) (filter, error) {
 		var c condition
 		for _, one := range alternatives.Split(part, -1) {
 			m := conditionForm.FindStringSubmatch(strings.TrimSpace(one))
-			if m == nil || c.dimension != "" && !strings.EqualFold(c.dimension, m[1]) {
+			if len(m) == 0 || c.dimension != "" && !strings.EqualFold(c.dimension, m[1]) {
 				return nil, invalidMetrics("The $filter '%s' is not valid.", text)
 			}
 			c.dimension = m[1]

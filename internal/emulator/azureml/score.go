@@ -12,11 +12,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
 
-	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/metering"
 )
 
@@ -255,13 +253,8 @@ func (r *request) choose(e *endpoint, to scoring) (a answer, err error) {
 		return a, err
 	}
 	if !named {
-		if mirror := pick(e.ARM.Properties.MirrorTraffic, e.Turns); mirror != "" {
-			if i := slices.IndexFunc(all, func(d *deployment) bool { return same(d.at().name(), mirror) && d.Ever }); i >= 0 {
-				if err := r.mirrored(all[i], to, e.Mirrored[mirror]); err != nil {
-					return a, err
-				}
-			}
-			e.Mirrored[mirror]++
+		if err := r.mirrored(e, all, to); err != nil {
+			return a, err
 		}
 		e.Turns++
 	}
@@ -366,44 +359,4 @@ func (r *request) modelAnswer(a answer) ([]byte, error) {
 		}
 	}
 	return json.Marshal(out)
-}
-
-// wireStatus is what a caller gets of a container's answer: a managed endpoint says 424
-// of whatever is no success, and the router of a cluster 502 of what has failed.
-func wireStatus(d *deployment, status int) int {
-	switch {
-	case status < http.StatusMultipleChoices:
-		return status
-	case !d.managed() && status >= http.StatusInternalServerError:
-		return http.StatusBadGateway
-	}
-	return http.StatusFailedDependency
-}
-
-// conduct has a container answer as its version is told to.
-func (r *request) conduct(a *answer, n int) (latency time.Duration, err error) {
-	var how fault.Conduct
-	if r.o.Conduct != nil {
-		if how, err = r.o.Conduct(a.model, a.version); err != nil {
-			return 0, err
-		}
-	}
-	status, latency := how.Answer(n)
-	if a.status == http.StatusOK && status != http.StatusOK {
-		a.status, a.reason = status, http.StatusText(status)
-	}
-	return latency, nil
-}
-
-// mirrored is a copy of a request, whose answer nobody gets.
-func (r *request) mirrored(d *deployment, to scoring, n int) error {
-	a, err := r.describe(d, to)
-	if err != nil {
-		return err
-	}
-	latency, err := r.conduct(&a, n)
-	if err != nil {
-		return err
-	}
-	return metering.Record(r.tx, seriesOf(d), r.now(), a.status, latency)
 }
