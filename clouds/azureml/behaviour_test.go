@@ -4,11 +4,9 @@
 package azureml_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -309,9 +307,7 @@ func TestForeignDeployments(t *testing.T) {
 // faults scripts what the platform does to a client in a bad hour.
 func (h *harness) faults(t *testing.T, all ...map[string]any) {
 	t.Helper()
-	data, err := json.Marshal(map[string]any{"faults": all})
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(h.dir, "faults.json"), data, 0o600))
+	h.script(t, "faults", all)
 }
 
 func TestFaults(t *testing.T) {

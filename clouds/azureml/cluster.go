@@ -102,6 +102,9 @@ func checkCluster(spec *driver.EndpointSpec, r *refusal) {
 	r.when(s.Network.Access == accessPrivate, cannot, "network.access", "Leave it out, and expose the cluster's inference router to the private network only",
 		"azure_ml leaves it to the cluster who reaches endpoints on a Kubernetes compute")
 	r.when(egressPublic(s) != nil, cannot, carriedEgress, "Leave it out, and use network policies of the cluster", "azure_ml leaves it to the cluster what deployments on a Kubernetes compute reach")
+	for path, set := range map[string]bool{"rollout.checks.max_error_rate": spec.Rollout.Checks.MaxErrorRate > 0, "rollout.checks.max_latency_ms": spec.Rollout.Checks.MaxLatencyMS > 0} {
+		r.when(set, cannot, path, "Use rollout.checks.smoke_test, or alarms on what the cluster measures", "azure_ml has no metrics of endpoints on a Kubernetes compute: Azure leaves it to the cluster to monitor them")
+	}
 	for i := range spec.Deployments {
 		dep := &spec.Deployments[i]
 		path := "deployments." + dep.Name

@@ -304,7 +304,9 @@ type keyed struct{ driver.Driver }
 
 func (d keyed) Features() *driver.Features {
 	f := *d.Driver.Features()
-	f.Gaps = append(slices.Clone(f.Gaps), driver.Gap{Path: "auth.mode", Values: []string{"iam"}, Reason: "takes no tokens of Microsoft Entra ID there", Alternative: "Use key or token."})
+	const unwatched = "has no metrics of endpoints there"
+	f.Gaps = append(slices.Clone(f.Gaps), driver.Gap{Path: "auth.mode", Values: []string{"iam"}, Reason: "takes no tokens of Microsoft Entra ID there", Alternative: "Use key or token."},
+		driver.Gap{Path: "rollout.checks.max_error_rate", Reason: unwatched, Alternative: "Use alarms."}, driver.Gap{Path: "rollout.checks.max_latency_ms", Reason: unwatched, Alternative: "Use alarms."})
 	return &f
 }
 

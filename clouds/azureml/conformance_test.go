@@ -199,10 +199,7 @@ func azureMode(mode string) string {
 
 func (h *harness) FailNextDeploy(t *testing.T, reason string) {
 	t.Helper()
-	data, err := json.Marshal(map[string]any{"faults": []map[string]any{
-		{"call": "azure_ml.onlineDeployments.createOrUpdate", "occurrence": 1, "action": "fail_transition", "message": reason}}})
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(h.dir, "faults.json"), data, 0o600))
+	h.faults(t, map[string]any{"call": "azure_ml.onlineDeployments.createOrUpdate", "occurrence": 1, "action": "fail_transition", "message": reason})
 }
 
 // list are all things of a list.

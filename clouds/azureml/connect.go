@@ -58,6 +58,9 @@ type clients struct {
 	Computes              *ml.ComputeClient
 	Usages                *ml.UsagesClient
 	AutoscaleSettings     *armmonitor.AutoscaleSettingsClient
+	Metrics               *armmonitor.MetricsClient
+	MetricAlerts          *armmonitor.MetricAlertsClient
+	MetricAlertsStatus    *armmonitor.MetricAlertsStatusClient
 	RoleAssignments       *armauthorization.RoleAssignmentsClient
 }
 
@@ -103,9 +106,12 @@ func (d *azureML) clients(subscription string) (c clients, err error) {
 		EnvironmentVersions: made.NewEnvironmentVersionsClient(), Environments: made.NewEnvironmentContainersClient(), DataVersions: made.NewDataVersionsClient(), Datastores: made.NewDatastoresClient(),
 		OnlineEndpoints: made.NewOnlineEndpointsClient(), OnlineDeployments: made.NewOnlineDeploymentsClient(), Computes: made.NewComputeClient(), Usages: made.NewUsagesClient(),
 	}
-	if c.AutoscaleSettings, err = armmonitor.NewAutoscaleSettingsClient(subscription, cred, o); err != nil {
+	monitor, err := armmonitor.NewClientFactory(subscription, cred, o)
+	if err != nil {
 		return c, err
 	}
+	c.AutoscaleSettings, c.Metrics = monitor.NewAutoscaleSettingsClient(), monitor.NewMetricsClient()
+	c.MetricAlerts, c.MetricAlertsStatus = monitor.NewMetricAlertsClient(), monitor.NewMetricAlertsStatusClient()
 	if c.RoleAssignments, err = armauthorization.NewRoleAssignmentsClient(subscription, cred, o); err != nil {
 		return c, err
 	}

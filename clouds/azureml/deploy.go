@@ -201,18 +201,12 @@ func (d *azureML) SetScaling(ctx context.Context, spec *driver.EndpointSpec, see
 	if err != nil {
 		return err
 	}
-	id := ""
-	for i := range seen.Deployments {
-		now := &seen.Deployments[i]
-		if now.Name == name && now.Model == dep.Model && (id == "" || sameCompute(&now.Compute, &dep.Compute)) {
-			id = now.ID
-		}
-	}
+	id := meant(spec, seen, dep)
 	if id == "" {
 		return mlerr.New(mlerr.NotFound, "%s does not serve deployment %s", spec.Key.ID(), name)
 	}
 	defer w.writing.lock(spec.Key.Name)()
-	if clusterOf(&spec.Settings) != "" {
+	if clusterOf(&seen.Settings) != "" { // in a rollout the settings of spec are those of the deployment alone
 		return w.scaleOnCluster(ctx, spec.Key.Name, id, &dep.Scaling)
 	}
 	target := w.deploymentID(spec.Key.Name, id)
@@ -226,6 +220,24 @@ func (d *azureML) SetScaling(ctx context.Context, spec *driver.EndpointSpec, see
 		return err
 	}
 	return w.scale(ctx, spec.Key.Name, id, &dep.Scaling)
+}
+
+// meant is the deployment that a wanted one is: in a rollout there are two of its name,
+// which may differ in their environment only. One that was made by hand is known by what
+// it serves.
+func meant(spec *driver.EndpointSpec, seen *driver.EndpointState, dep *driver.Deployment) string {
+	id := ""
+	for i := range seen.Deployments {
+		now := &seen.Deployments[i]
+		switch {
+		case now.Name != dep.Name || now.Model != dep.Model:
+		case contentHash(&now.Deployment, &now.Carried) == contentHash(dep, &spec.Settings):
+			return now.ID
+		case id == "" || sameCompute(&now.Compute, &dep.Compute):
+			id = now.ID
+		}
+	}
+	return id
 }
 
 // resize brings a deployment's count between two bounds.

@@ -10,6 +10,7 @@ func (d *azureML) Features() *driver.Features {
 	return &driver.Features{
 		Platform:          driver.AzureML,
 		TestBeforeTraffic: true,
+		MetricsDelay:      metricsDelay,
 		MinReplicas:       1,
 		ArtifactSchemes:   readSchemes(),
 		Carried:           []string{carriedCapture, carriedTimeout, carriedEgress},
@@ -19,10 +20,7 @@ func (d *azureML) Features() *driver.Features {
 }
 
 const (
-	rolloutReason      = "moves all requests at once in this release"
-	rolloutAlternative = "Leave it out: the new version stands beside the old, is tested, takes all requests at once, and is taken back if it fails."
-	checksAlternative  = "Use smoke_test, which a new version has to pass before it gets requests."
-	cooldowns          = "Leave it out, or use whole minutes from 1m to 168h."
+	cooldowns = "Leave it out, or use whole minutes from 1m to 168h."
 )
 
 var gaps = []driver.Gap{
@@ -32,11 +30,6 @@ var gaps = []driver.Gap{
 	{Path: "deployments.*.compute.spot", Values: []string{"true"}, Reason: "runs online deployments on dedicated machines only", Alternative: "Leave compute.spot out."},
 	{Path: "deployments.*.scaling.metrics", Values: []string{string(driver.MetricConcurrency)}, Reason: "does not tell how many requests are in flight in a replica",
 		Alternative: "Use the metric requests_per_replica, latency_ms, cpu, memory or gpu."},
-	{Path: "rollout.strategy", Values: []string{string(driver.Canary), string(driver.Linear), string(driver.BlueGreen)}, Reason: rolloutReason, Alternative: rolloutAlternative},
-	{Path: "rollout.interval", Reason: rolloutReason, Alternative: rolloutAlternative},
-	{Path: "rollout.checks.max_error_rate", Reason: "is not asked for error rates in this release", Alternative: checksAlternative},
-	{Path: "rollout.checks.max_latency_ms", Reason: "is not asked for latencies in this release", Alternative: checksAlternative},
-	{Path: "rollout.checks.alarms", Reason: "is not asked for alerts in this release", Alternative: checksAlternative},
 	{Path: "auth.mode", Values: []string{"oidc", "mtls", "none"}, Reason: "answers with a key, with a token of the endpoint's, or with one of Microsoft Entra ID",
 		Alternative: "Use auth.mode \"iam\", \"key\" or \"token\"; for other callers put API Management in front."},
 	{Path: "auth.oidc", Reason: "accepts no tokens of other issuers", Alternative: "Let callers exchange their token by workload identity federation, and name their principal in auth.invokers."},

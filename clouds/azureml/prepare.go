@@ -70,6 +70,7 @@ func (d *azureML) PrepareEndpoint(spec *driver.EndpointSpec) error {
 	if clusterOf(&spec.Settings) != "" && !spec.Unknown.At(attributeCompute) {
 		checkCluster(spec, &r)
 	}
+	checkAlarms(spec, &r)
 	mirrored := 0
 	for i := range spec.Deployments {
 		dep := &spec.Deployments[i]

@@ -235,7 +235,7 @@ func TestAzurePlanRefuses(t *testing.T) {
 		"scale to zero":     {good + endpoint(large+"\n scaling = { min = 0, max = 2, metrics = [{ type = \"cpu\", target = 50 }] }"), "at least 1", `deployments["main"].scaling.min`},
 		"metric":            {good + endpoint(large+"\n scaling = { min = 1, max = 2, metrics = [{ type = \"concurrency\", target = 5 }] }"), "in flight", `deployments["main"].scaling.metrics`},
 		"schedule":          {good + endpoint(large+"\n scaling = { min = 1, max = 2, schedules = [{ name = \"x\", cron = \"*/5 8 * * *\", min = 1, max = 2 }] }"), "at one time of day", `deployments["main"].scaling.schedules`},
-		"canary":            {good + endpoint(large, `rollout = { strategy = "canary", steps = [10] }`), "moves all requests at once", "rollout.strategy"},
+		"alert":             {good + endpoint(large, `rollout = { strategy = "canary", steps = [10], checks = { alarms = ["a/b"] } }`), "names no metric alert", "rollout.checks.alarms"},
 		"no auth":           {good + endpoint(large, `auth = { mode = "none" }`), "Microsoft Entra ID", "auth.mode"},
 		"certificate":       {good + endpoint(large, `encryption = { tls = { secret_name = "x" } }`), "Microsoft's own certificate", "encryption.tls"},
 		"subnets":           {good + endpoint(large, `network = { access = "private", subnets = ["a"] }`), "in no subnets", "network.subnets"},

@@ -22,8 +22,12 @@ func insightsRoutes() []*route {
 		{name: "autoscaleSettings.list", pattern: "GET autoscaleSettings", handle: listAutoscale, query: []string{"$skip"}},
 		{name: "autoscaleSettings.update", pattern: "PATCH autoscaleSettings/*", handle: patchAutoscale},
 		{name: "autoscaleSettings.delete", pattern: "DELETE autoscaleSettings/*", handle: deleteAutoscale},
-		{name: "metrics.list", pattern: "GET metrics", handle: listMetrics, query: []string{"$filter", "AutoAdjustTimegrain", "ValidateDimensions", "aggregation", "interval", "metricnames",
-			"metricnamespace", "orderby", "resultType", "rollupby", "timespan", "top"}},
+		{name: "metrics.list", pattern: "GET metrics", handle: listMetrics, query: []string{"$filter", "ValidateDimensions", "aggregation", "interval", "metricnames", "metricnamespace", "timespan", "top"}},
+		{name: "metricAlerts.createOrUpdate", pattern: "PUT metricAlerts/*", handle: putAlert},
+		{name: "metricAlerts.get", pattern: "GET metricAlerts/*", handle: getAlert},
+		{name: "metricAlerts.list", pattern: "GET metricAlerts", handle: listAlerts},
+		{name: "metricAlerts.delete", pattern: "DELETE metricAlerts/*", handle: deleteAlert},
+		{name: "metricAlertsStatus.list", pattern: "GET metricAlerts/*/status", handle: alertStatus},
 	}
 }
 
@@ -184,8 +188,13 @@ func checkRule(profile string, rule *armmonitor.ScaleRule) error {
 		!slices.Contains(armmonitor.PossibleTimeAggregationTypeValues(), value(m.TimeAggregation)), !slices.Contains(armmonitor.PossibleScaleDirectionValues(), value(a.Direction)),
 		!slices.Contains(armmonitor.PossibleScaleTypeValues(), value(a.Type)):
 		return invalidAutoscale("The operator, statistic, timeAggregation, direction or type of a rule of profile '%s' is not valid.", profile)
-	case !slices.Contains(knownMetrics, *m.MetricName):
-		return invalidAutoscale("The metric '%s' of profile '%s' is not one of %s.", *m.MetricName, profile, strings.Join(knownMetrics, ", "))
+	}
+	of, is := parseID(*m.MetricResourceURI)
+	if !is {
+		return invalidAutoscale("The metricResourceUri '%s' of profile '%s' is not the id of a resource.", *m.MetricResourceURI, profile)
+	}
+	if known := sortedKeys(ofType(of)); !slices.Contains(known, *m.MetricName) {
+		return invalidAutoscale("The metric '%s' of profile '%s' is not one of %s.", *m.MetricName, profile, strings.Join(known, ", "))
 	}
 	if n, err := strconv.Atoi(value(a.Value)); err != nil || n < 1 {
 		return invalidAutoscale("The value '%s' of a scaleAction of profile '%s' is not a number of at least 1.", value(a.Value), profile)

@@ -6,7 +6,6 @@ package azureml_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/monitor/armmonitor"
 )
@@ -127,44 +126,4 @@ func TestAutoscaleRefusals(t *testing.T) {
 	_, err := s.monitor.NewAutoscaleSettingsClient().CreateOrUpdate(t.Context(), group, "scale-blue", in, nil)
 	s.fails(err, 404, "ResourceNotFound", "bluex")
 	s.refused(400, "ValidationError", "'flavor'", "PUT", settings+"/scale-blue", `{"location":"eastus","properties":{"profiles":[],"flavor":"red"}}`)
-}
-
-// What an endpoint has served is in its metrics, by deployment and class of status.
-func TestMetrics(t *testing.T) {
-	t.Parallel()
-	s := newSubscription(t)
-	s.serve()
-	for range 3 {
-		s.score("{}", nil)
-	}
-	e, err := s.NewOnlineEndpointsClient().Get(t.Context(), group, workspace, "fraud", nil)
-	s.must(err)
-	keys, err := s.NewOnlineEndpointsClient().ListKeys(t.Context(), group, workspace, "fraud", nil)
-	s.must(err)
-	s.send("POST", strings.Replace(*e.Properties.ScoringURI, "/predict", "/none", 1), "{}", "Bearer "+*keys.PrimaryKey, nil)
-	s.clock.Advance(time.Minute)
-	metrics := s.monitor.NewMetricsClient()
-	got, err := metrics.List(t.Context(), home+"/onlineEndpoints/fraud", &armmonitor.MetricsClientListOptions{Metricnames: new("RequestsPerMinute,RequestLatency_P95"),
-		Filter: new("deployment eq 'blue' and statusCodeClass eq '*'"), Interval: new("PT1M"), Aggregation: new("Average")})
-	s.must(err)
-	counts := map[string]float64{}
-	for _, series := range got.Value[0].Timeseries {
-		for _, point := range series.Data {
-			counts[*series.Metadatavalues[0].Value] += *point.Average
-		}
-	}
-	if counts["2xx"] != 3 || counts["4xx"] != 1 || len(got.Value[1].Timeseries) != 2 {
-		t.Errorf("the requests are %v", counts)
-	}
-	got, err = metrics.List(t.Context(), blue, &armmonitor.MetricsClientListOptions{Metricnames: new("DeploymentCapacity"), Timespan: new("PT5M")})
-	s.must(err)
-	if series := got.Value[0].Timeseries; len(series) != 1 || *series[0].Data[0].Average != 1 {
-		t.Errorf("the capacity is %+v", series)
-	}
-	_, err = metrics.List(t.Context(), blue, &armmonitor.MetricsClientListOptions{Metricnames: new("Happiness")})
-	s.fails(err, 400, "BadRequest", "Valid metrics")
-	_, err = metrics.List(t.Context(), blue, &armmonitor.MetricsClientListOptions{Metricnames: new("RequestsPerMinute"), Filter: new("flavor eq 'red'")})
-	s.fails(err, 400, "BadRequest", "flavor")
-	_, err = metrics.List(t.Context(), blue+"x", &armmonitor.MetricsClientListOptions{Metricnames: new("RequestsPerMinute")})
-	s.fails(err, 404, "ResourceNotFound", "bluex")
 }

@@ -24,13 +24,15 @@ type deployment struct {
 	Latest  string               // the operation that was begun last
 	Ever    bool                 // it has served
 	Reason  string               // why it failed last
-	Minutes []minute             // what it has served lately
 }
 
 func (d *deployment) at() target {
 	t, _ := parseID(d.ID)
 	return t
 }
+
+// managed reports whether it is on the platform's own machines, and not on a cluster.
+func (d *deployment) managed() bool { return d.settings().compute == ml.EndpointComputeTypeManaged }
 
 // settings are those of a deployment on either kind of compute.
 type settings struct {

@@ -24,6 +24,7 @@ const (
 	kindDeployment = "azure_ml.deployment"
 	kindHost       = "azure_ml.host" // which endpoint has a name in a region
 	kindAutoscale  = "azure_ml.autoscale"
+	kindAlert      = "azure_ml.alert"
 	kindAssignment = "azure_ml.assignment"
 	kindRole       = "azure_ml.role"
 	kindOperation  = "azure_ml.operation"

@@ -18,6 +18,7 @@ type refusal struct {
 	Message string
 	Detail  string // the code of the only detail; "" is no detail
 	Inner   string // a code in additionalInfo
+	Bare    bool   // the error is the whole answer, as Azure Monitor has it
 }
 
 func (e *refusal) Error() string { return e.Code + ": " + e.Message }
@@ -74,15 +75,23 @@ func fail(w http.ResponseWriter, err error) {
 
 func writeError(w http.ResponseWriter, e *refusal) {
 	body := e.body()
+	if e.Bare {
+		writeBody(w, e.Status, body)
+		return
+	}
 	info, _ := body["additionalInfo"].([]any)
 	body["additionalInfo"] = append(info, map[string]any{"type": "Correlation", "info": map[string]any{"value": map[string]any{
 		"operation": w.Header().Get("X-Ms-Correlation-Request-Id"), "request": w.Header().Get("X-Ms-Request-Id")}}})
-	data, err := json.Marshal(map[string]any{"error": body})
+	writeBody(w, e.Status, map[string]any{"error": body})
+}
+
+func writeBody(w http.ResponseWriter, status int, body map[string]any) {
+	data, err := json.Marshal(body)
 	if err != nil {
 		panic("an error is plain data: " + err.Error())
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	w.WriteHeader(e.Status)
+	w.WriteHeader(status)
 	_, _ = w.Write(data) // a client that has gone away is no concern of the platform's
 }
 

@@ -65,7 +65,7 @@ func learningRoutes() []*route {
 // known are the versions of each resource provider's API that are served.
 var known = map[string]*regexp.Regexp{
 	strings.ToLower(machineLearning): regexp.MustCompile(`^(2022-05-01|2022-10-01|2023-04-01|2023-10-01|2024-04-01|2024-07-01|2024-10-01|2025-06-01)(-preview)?$`),
-	strings.ToLower(insights):        regexp.MustCompile(`^(2015-04-01|2018-01-01|2019-07-01|2021-05-01|2022-10-01|2023-10-01|2024-02-01)(-preview)?$`),
+	strings.ToLower(insights):        regexp.MustCompile(`^(2015-04-01|2018-01-01|2018-03-01|2019-07-01|2021-05-01|2022-10-01|2023-10-01|2024-02-01|2024-03-01)(-preview)?$`),
 	strings.ToLower(authorization):   regexp.MustCompile(`^(2015-07-01|2018-01-01-preview|2020-04-01-preview|2020-10-01-preview|2022-04-01)$`),
 }
 

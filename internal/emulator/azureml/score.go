@@ -12,9 +12,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	ml "github.com/Azure/azure-sdk-for-go/sdk/resourcemanager/machinelearning/armmachinelearning/v4"
+
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/metering"
 )
 
 // scoringBase is where the hosts of endpoints, NAME.REGION.inference.ml.azure.com, are
@@ -104,7 +105,7 @@ type answer struct {
 	model, version, digest string
 	place                  place
 	stored                 bool
-	status                 int // of the container
+	status, wire           int // of the container, and what the caller gets of it
 	reason                 string
 	number                 int    // of the request, of those that the deployment has served
 	source                 string // the id of the deployment
@@ -132,9 +133,11 @@ func (r *request) score(w http.ResponseWriter, to scoring) error {
 	w.Header().Set("Azureml-Model-Deployment", a.deployment)
 	w.Header().Set("X-Ms-Server-Version", "azmlinfsrv/1.3.2")
 	if a.status != http.StatusOK {
-		w.Header().Set("Ms-Azureml-Model-Error-Statuscode", fmt.Sprint(a.status))
-		w.Header().Set("Ms-Azureml-Model-Error-Reason", a.reason)
-		http.Error(w, a.reason, http.StatusFailedDependency)
+		if a.wire == http.StatusFailedDependency {
+			w.Header().Set("Ms-Azureml-Model-Error-Statuscode", fmt.Sprint(a.status))
+			w.Header().Set("Ms-Azureml-Model-Error-Reason", a.reason)
+		}
+		http.Error(w, a.reason, a.wire)
 		return nil
 	}
 	data, err := r.modelAnswer(a)
@@ -239,19 +242,23 @@ func (r *request) choose(e *endpoint, to scoring) (a answer, err error) {
 	if e.Served == nil {
 		e.Served, e.Mirrored = map[string]int{}, map[string]int{}
 	}
+	latency, err := r.conduct(&a, e.Served[strings.ToLower(a.deployment)])
+	if err != nil {
+		return a, err
+	}
+	a.wire = wireStatus(d, a.status)
 	e.Served[strings.ToLower(a.deployment)]++
 	a.number, a.source = e.Served[strings.ToLower(a.deployment)], d.ID
 	if a.recordings, err = r.recordings(d, a.number); err != nil {
 		return a, err
 	}
 	if !named {
-		if mirror := pick(e.ARM.Properties.MirrorTraffic, e.Turns); mirror != "" {
-			e.Mirrored[mirror]++
+		if err := r.mirrored(e, all, to); err != nil {
+			return a, err
 		}
 		e.Turns++
 	}
-	r.count(d, a.status)
-	if err := r.saveDeployment(d); err != nil {
+	if err := metering.Record(r.tx, seriesOf(d), r.now(), a.status, latency); err != nil {
 		return a, err
 	}
 	return a, r.saveEndpoint(e)
@@ -352,27 +359,4 @@ func (r *request) modelAnswer(a answer) ([]byte, error) {
 		}
 	}
 	return json.Marshal(out)
-}
-
-// minute is what a deployment has served in a minute, by the class of the status.
-type minute struct {
-	At     time.Time
-	Counts map[string]int
-}
-
-// mostMinutes is how far back metrics go here.
-const mostMinutes = 120
-
-// count notes a request for metrics.
-func (r *request) count(d *deployment, status int) {
-	now := r.now().Truncate(time.Minute)
-	if n := len(d.Minutes); n == 0 || !d.Minutes[n-1].At.Equal(now) {
-		d.Minutes = append(d.Minutes, minute{now, map[string]int{}})
-	}
-	d.Minutes = d.Minutes[max(0, len(d.Minutes)-mostMinutes):]
-	class := "2xx"
-	if status != http.StatusOK {
-		class = "4xx" // 424
-	}
-	d.Minutes[len(d.Minutes)-1].Counts[class]++
 }

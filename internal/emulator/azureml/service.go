@@ -3,7 +3,7 @@
 
 // Package azureml emulates Azure Machine Learning as Azure Resource Manager serves
 // it: workspaces, assets, online endpoints and deployments with their asynchronous
-// operations, Microsoft.Insights autoscale settings and metrics,
+// operations, Microsoft.Insights autoscale settings, metrics and metric alerts,
 // Microsoft.Authorization role assignments, and the scoring hosts of the endpoints.
 // Requests are parsed by the types of the published client libraries; what Azure
 // refuses is refused with its codes, and changes take time on a scaled clock.
