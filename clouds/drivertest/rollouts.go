@@ -15,10 +15,10 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
-// pause is how much time passes between two looks of the suite at a rollout, and calls
-// is how many requests are sent at each.
+// looks is how often the suite looks at a stage, and calls is how many requests it sends
+// each time.
 const (
-	pause = 30 * time.Second
+	looks = 10
 	calls = 10
 )
 
@@ -43,7 +43,9 @@ func RunRollouts(t *testing.T, newHarness func(t *testing.T) Watched) {
 				t.Run(o.name, func(t *testing.T) {
 					t.Parallel()
 					t.Log(o.reason)
-					o.run(t, newTrial(t, watched(t, fork), strategy))
+					r := newTrial(t, watched(t, fork), strategy)
+					defer r.count(t, o.loses)()
+					o.run(t, r)
 				})
 			}
 			t.Run("killed", func(t *testing.T) {
@@ -81,19 +83,20 @@ func pair(ref driver.VersionRef) driver.Deployment {
 var outcomes = []struct {
 	name   string
 	reason string
+	loses  bool // the new version answers badly: its share of the requests may be lost
 	run    func(t *testing.T, r *trial)
 }{
-	{"success", "every stage is watched, and then the new version serves alone", testSuccess},
-	{"smoke failure", "what answers wrongly gets no request where it can be tested without", testSmokeFailure},
-	{"error rate", "what fails too often goes back from the stage it has come to", testErrorRate},
-	{"latency", "what is too slow goes back from the stage it has come to", testLatency},
-	{"never ready", "what does not start gets no request", testNeverReady},
-	{"platform rollback", "an alarm of the platform ends the rollout, and the apply says which", testAlarm},
-	{"interrupted", "an interrupted rollout goes on from where it was", testInterrupted},
-	{"foreign change", "traffic that somebody else moves meanwhile is not moved back behind their back", testForeign},
-	{"hold", "a rollout that fails and is held leaves the split, and goes on from there", testHold},
-	{"silence", "what nobody calls cannot be measured: it is watched once more, and goes on with a warning", testSilence},
-	{"live capacity", "the new version has as many replicas as the old one had come to, as long as it may need them", testLiveCapacity},
+	{"success", "every stage is watched, and then the new version serves alone", false, testSuccess},
+	{"smoke failure", "what answers wrongly gets no request where it can be tested without", false, testSmokeFailure},
+	{"error rate", "what fails too often goes back from the stage it has come to", true, testErrorRate},
+	{"latency", "what is too slow goes back from the stage it has come to", false, testLatency},
+	{"never ready", "what does not start gets no request", false, testNeverReady},
+	{"platform rollback", "an alarm of the platform ends the rollout, and the apply says which", false, testAlarm},
+	{"interrupted", "an interrupted rollout goes on from where it was", false, testInterrupted},
+	{"foreign change", "traffic that somebody else moves meanwhile is not moved back behind their back", false, testForeign},
+	{"hold", "a rollout that fails and is held leaves the split, and goes on from there", true, testHold},
+	{"silence", "what nobody calls cannot be measured: it is watched once more, and goes on with a warning", false, testSilence},
+	{"live capacity", "the new version has as many replicas as the old one had come to, as long as it may need them", false, testLiveCapacity},
 }
 
 // trial is one rollout from version one to version two.
@@ -120,10 +123,33 @@ func newTrial(t *testing.T, h Watched, strategy driver.Strategy) *trial {
 	}
 	r.one, r.two = driver.VersionRef{Key: key, Version: "1"}, driver.VersionRef{Key: key, Version: "2"}
 	r.spec = endpointSpec(t, h, r.p, "fraud", pair(r.two))
-	r.interval = max(2*time.Minute, 2*r.p.Features().MetricsDelay)
+	if r.interval = 3 * r.p.Features().MetricsDelay; r.interval == 0 {
+		r.interval = 2 * time.Minute
+	}
 	r.spec.Rollout = driver.Rollout{Strategy: strategy, Interval: r.interval, OnFailure: "rollback", Steps: r.steps(strategy)}
 	h.Clock().Tick(func() { r.observe(t) })
 	return r
+}
+
+// count has customers call the endpoint, if the platform has some, until the function
+// that it returns, which says how many of their requests were lost.
+func (r *trial) count(t *testing.T, loses bool) func() {
+	t.Helper()
+	loaded, ok := r.h.(Loaded)
+	if !ok {
+		return func() {}
+	}
+	stop := loaded.Load(t, r.spec.Key)
+	if stop == nil {
+		return func() {}
+	}
+	return func() {
+		requests, lost := stop()
+		t.Logf("counted: %s: %d requests, %d lost", t.Name(), requests, lost)
+		if most := requests * r.first() / 100; requests == 0 || lost > most || (lost > 0 && !loses) {
+			t.Errorf("%d of %d requests were lost", lost, requests)
+		}
+	}
 }
 
 // steps are those that the platform takes: one that moves the endpoint itself has one
@@ -152,7 +178,7 @@ func (r *trial) first() int {
 func (r *trial) observe(t *testing.T) {
 	t.Helper()
 	now := r.h.Clock().Now()
-	if now.Sub(r.looked) < pause {
+	if now.Sub(r.looked) < r.interval/looks {
 		return
 	}
 	r.looked = now

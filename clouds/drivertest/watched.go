@@ -25,3 +25,11 @@ type Watched interface {
 	// makes it fire or not.
 	Alarm(t *testing.T, name string, fires bool)
 }
+
+// Loaded is a watched platform that can be called all the time, as it is by customers.
+type Loaded interface {
+	// Load has callers send requests to the endpoint, one after the other, until stop,
+	// which tells how many there were, and how many of them were lost: not answered,
+	// or with a status of 500 and above. It is nil where nobody calls.
+	Load(t *testing.T, key driver.Key) (stop func() (requests, lost int))
+}

@@ -30,12 +30,7 @@ import (
 // server: what passes on both, the emulator has right.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	c := kube.Use(t)
-	server, err := runtimes.Kubernetes(runtimes.ONNX, "fraud", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.ImportAs(t, kube.ModelServer, server.Image)
+	c := conformable(t)
 	for _, serving := range []string{"deployment", "kserve"} {
 		t.Run(serving, func(t *testing.T) {
 			t.Parallel()
@@ -48,6 +43,28 @@ func TestConformance(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRollouts is the suite of rollouts, while customers go on calling.
+func TestRollouts(t *testing.T) {
+	t.Parallel()
+	c := conformable(t)
+	drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched {
+		t.Helper()
+		return conforming(t, c, "deployment")
+	})
+}
+
+// conformable is the cluster with the images that the suites serve.
+func conformable(t *testing.T) *kube.Cluster {
+	t.Helper()
+	c := kube.Use(t)
+	server, err := runtimes.Kubernetes(runtimes.ONNX, "fraud", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.ImportAs(t, kube.ModelServer, server.Image)
+	return c
 }
 
 // conforming is a namespace of the real cluster as the suite needs it. The time of the
@@ -69,7 +86,7 @@ func conforming(t *testing.T, c *kube.Cluster, serving string) *kubetest.Cluster
 	w.admit(t)
 	f := failing{conducted: w}
 	return &kubetest.Cluster{
-		REST: c.REST(), Namespace: ns, Time: clock, Image: c.Image(kube.ModelServer), Given: "secrets store", Fail: f.arm, Watch: w,
+		REST: c.REST(), Namespace: ns, Time: clock, Image: c.Image(kube.ModelServer), Given: "secrets store", Fail: f.arm, Watch: w, Real: true,
 		Config: kubernetes.Config{ConfigPaths: []string{c.Kubeconfig()}, Namespace: ns, Serving: serving, StagingURI: "s3://" + bucket + "/models", StorageSecret: "store",
 			Images:     kubernetes.Images{Fetch: c.Image(kube.Fetch), Auth: c.Image(kube.Proxy)},
 			Gateway:    &kubernetes.Gateway{Name: gateway.Name, Namespace: gateway.Namespace, Hostname: "ml.test"},

@@ -54,6 +54,8 @@ type Cluster struct {
 	Settle func(t *testing.T)
 	// Watch is who calls endpoints and makes alerts; nil where nothing watches.
 	Watch Watch
+	// Real is a cluster that customers can call all the time.
+	Real bool
 }
 
 var _ drivertest.Watched = (*Cluster)(nil)

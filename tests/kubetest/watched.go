@@ -4,13 +4,16 @@
 package kubetest
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +24,7 @@ import (
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
+	"github.com/mlplane/terraform-provider-ml/internal/wait"
 )
 
 // Watch is a cluster whose gateway is watched by a Prometheus.
@@ -38,6 +42,48 @@ type Watch interface {
 // Call sends requests through the gateway.
 func (c *Cluster) Call(t *testing.T, key driver.Key, n int) {
 	t.Helper()
+	call := c.caller(t, key)
+	for range n {
+		if _, err := call(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// respite is how long a customer rests between two requests.
+const respite = 50 * time.Millisecond
+
+// Load sends requests through the gateway, one after the other, on a cluster that is
+// real.
+func (c *Cluster) Load(t *testing.T, key driver.Key) (stop func() (requests, lost int)) {
+	t.Helper()
+	if !c.Real {
+		return nil
+	}
+	call := c.caller(t, key)
+	ctx, end := context.WithCancel(t.Context())
+	var done sync.WaitGroup
+	requests, lost := 0, 0
+	done.Go(func() {
+		for ctx.Err() == nil {
+			status, err := call(context.WithoutCancel(ctx))
+			if requests++; err != nil || status >= http.StatusInternalServerError {
+				lost++
+				t.Logf("a request was lost: status %d, %v", status, err)
+			}
+			_ = wait.Real{}.Sleep(ctx, respite) // an early end is looked at above
+		}
+	})
+	return func() (int, int) {
+		end()
+		done.Wait()
+		return requests, lost
+	}
+}
+
+// caller sends one request to the endpoint, as somebody who may.
+func (c *Cluster) caller(t *testing.T, key driver.Key) func(context.Context) (status int, err error) {
+	t.Helper()
 	route, err := c.client(t).Resource(Routes).Namespace(key.Location).Get(t.Context(), key.Name, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -47,25 +93,26 @@ func (c *Cluster) Call(t *testing.T, key driver.Key, n int) {
 		t.Fatalf("the route of %s has no host", key.Name)
 	}
 	token := c.token(t, key)
-	for range n {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.Watch.Gateway()+"/v2/models/model/infer", strings.NewReader(`{"inputs": []}`))
+	return func(ctx context.Context) (int, error) {
+		r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.Watch.Gateway()+"/v2/models/model/infer", strings.NewReader(`{"inputs": []}`))
 		if err != nil {
-			t.Fatal(err)
+			return 0, err
 		}
 		r.Host = hosts[0]
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set("Authorization", "Bearer "+token)
 		resp, err := http.DefaultClient.Do(r)
 		if err != nil {
-			t.Fatal(err)
+			return 0, err
 		}
-		_, err = io.Copy(io.Discard, resp.Body)
-		if _ = resp.Body.Close(); err != nil {
-			t.Fatal(err)
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			return resp.StatusCode, err
 		}
 		if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-			t.Fatalf("the endpoint %s does not let its caller in: %s", key.Name, resp.Status)
+			return resp.StatusCode, fmt.Errorf("the endpoint %s does not let its caller in: %s", key.Name, resp.Status)
 		}
+		return resp.StatusCode, nil
 	}
 }
 
