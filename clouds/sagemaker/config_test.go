@@ -351,7 +351,7 @@ func TestDeploymentConfig(t *testing.T) {
 	} {
 		got := deploymentConfig(testEndpoint(func(s *driver.EndpointSpec) {
 			s.Rollout, s.Settings.SageMaker = c.rollout, &driver.SageMakerEndpoint{}
-		}))
+		}), "fraud-0123456789")
 		if c.kind == "" || got == nil {
 			if got != nil || c.kind != "" {
 				t.Errorf("%s: %+v", c.reason, got)

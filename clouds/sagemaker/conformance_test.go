@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -22,14 +23,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	autoscaling "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	autoscalingtypes "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	awssagemaker "github.com/aws/aws-sdk-go-v2/service/sagemaker"
 	"github.com/aws/aws-sdk-go-v2/service/sagemaker/types"
+	"github.com/aws/aws-sdk-go-v2/service/sagemakerruntime"
 	"github.com/jonboulle/clockwork"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/secret"
 )
@@ -54,7 +58,15 @@ type harness struct {
 	freeze sync.Once
 	sm     *awssagemaker.Client
 	aas    *autoscaling.Client
+	watch  *cloudwatch.Client
+	rt     *sagemakerruntime.Client
+
+	load func() // called every tick of a sleep, if set
+	cut  func() // called when a process has ended, if set
 }
+
+// tick is how finely time passes under load: half a minute on the platform.
+const tick = 100 * time.Millisecond
 
 func newHarness(t *testing.T) *harness {
 	t.Helper()
@@ -69,7 +81,13 @@ func newHarness(t *testing.T) *harness {
 func (h *harness) open(t *testing.T) {
 	t.Helper()
 	fake := clockwork.NewFakeClockAt(h.clock.Now())
-	h.clock.OnSleep = func(d time.Duration) { fake.Advance(d) }
+	h.clock.OnSleep = func(d time.Duration) {
+		for ; d > 0 && h.load != nil; d -= tick {
+			fake.Advance(min(d, tick))
+			h.load()
+		}
+		fake.Advance(max(d, 0))
+	}
 	server, err := emulator.Start(emulator.Options{StateDir: h.dir, Clock: fake})
 	if err != nil {
 		t.Fatal(err)
@@ -79,6 +97,7 @@ func (h *harness) open(t *testing.T) {
 	cfg := aws.Config{Region: region, BaseEndpoint: aws.String(h.url), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDTEST", "test", "")}
 	h.sm, h.aas = awssagemaker.NewFromConfig(cfg), autoscaling.NewFromConfig(cfg)
+	h.watch, h.rt = cloudwatch.NewFromConfig(cfg), sagemakerruntime.NewFromConfig(cfg)
 }
 
 // Fork closes the account, so that all it holds is on disk, and copies that.
@@ -97,7 +116,7 @@ func (h *harness) Open(t *testing.T, c *drivertest.Cutter) driver.Driver {
 	c.Mutates = mutates
 	d, err := sagemaker.Open(sagemaker.Config{Region: region, Isolated: true, AccessKey: "AKIDTEST", SecretKey: secret.New("test"),
 		ExecutionRoleARN: role, StagingURI: "s3://" + staging + "/artifacts", EndpointURL: h.url,
-		HTTPClient: &http.Client{Transport: cutting{c}}})
+		HTTPClient: &http.Client{Transport: cutting{c, h}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,15 +124,26 @@ func (h *harness) Open(t *testing.T, c *drivertest.Cutter) driver.Driver {
 }
 
 // cutting passes every request through a cutter.
-type cutting struct{ c *drivertest.Cutter }
+type cutting struct {
+	c *drivertest.Cutter
+	h *harness
+}
+
+func (rt cutting) end() {
+	if rt.h.cut != nil {
+		rt.h.cut()
+	}
+}
 
 func (rt cutting) RoundTrip(r *http.Request) (*http.Response, error) {
 	call := callName(r)
 	if err := rt.c.Before(call); err != nil {
+		rt.end()
 		return nil, err
 	}
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if cut := rt.c.AfterCall(call); cut != nil {
+		rt.end()
 		if err == nil {
 			_ = resp.Body.Close()
 		}
@@ -127,11 +157,14 @@ func callName(r *http.Request) string {
 	if _, operation, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
 		return operation
 	}
+	if strings.HasPrefix(r.URL.Path, "/service/") { // CloudWatch names its operations in the path
+		return path.Base(r.URL.Path)
+	}
 	return r.Method + " " + r.URL.Path
 }
 
 func mutates(call string) bool {
-	for _, reading := range []string{"Describe", "List", "BatchDescribe", "GET ", "HEAD "} {
+	for _, reading := range []string{"Describe", "List", "BatchDescribe", "Get", "GET ", "HEAD "} {
 		if strings.HasPrefix(call, reading) {
 			return false
 		}
@@ -192,9 +225,26 @@ func (h *harness) FailNextDeploy(t *testing.T, reason string) {
 	for _, call := range []string{"sagemaker.CreateEndpoint", "sagemaker.UpdateEndpoint"} {
 		faults = append(faults, map[string]any{"call": call, "occurrence": 1, "action": "fail_transition", "message": reason})
 	}
-	data, err := json.Marshal(map[string]any{"faults": faults})
+	h.script(t, func(s *script) { s.Faults = faults })
+}
+
+// script is faults.json.
+type script struct {
+	Faults  []map[string]any `json:"faults,omitempty"`
+	Conduct []fault.Conduct  `json:"conduct,omitempty"`
+}
+
+func (h *harness) script(t *testing.T, change func(*script)) {
+	t.Helper()
+	var s script
+	name := filepath.Join(h.dir, "faults.json")
+	if data, err := os.ReadFile(name); err == nil {
+		must(t, json.Unmarshal(data, &s))
+	}
+	change(&s)
+	data, err := json.Marshal(s)
 	must(t, err)
-	must(t, os.WriteFile(filepath.Join(h.dir, "faults.json"), data, 0o600))
+	must(t, os.WriteFile(name, data, 0o600))
 }
 
 func (h *harness) Drift(t *testing.T, key driver.Key, deployment string, d drivertest.Drift) {
@@ -265,6 +315,13 @@ func (h *harness) Objects(t *testing.T) []string {
 		all = append(all, "group "+aws.ToString(g.ModelPackageGroupName))
 	}
 	all = append(all, h.scaling(t, ctx)...)
+	alarms, err := h.watch.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{MaxRecords: aws.Int32(100)})
+	must(t, err)
+	for _, a := range alarms.MetricAlarms {
+		if aws.ToString(a.Namespace) != pagerNamespace {
+			all = append(all, "alarm "+aws.ToString(a.AlarmName))
+		}
+	}
 	sort.Strings(all)
 	return all
 }

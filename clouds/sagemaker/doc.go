@@ -28,7 +28,8 @@
 //	  DeleteScheduledAction, DeregisterScalableTarget, DescribeScalableTargets,
 //	  DescribeScalingPolicies, DescribeScheduledActions, PutScalingPolicy,
 //	  PutScheduledAction, RegisterScalableTarget
-//	CloudWatch (cloudwatch): DeleteAlarms, DescribeAlarms, PutMetricAlarm
+//	CloudWatch (cloudwatch): DeleteAlarms, DescribeAlarmHistory, DescribeAlarms,
+//	  GetMetricData, ListTagsForResource, PutMetricAlarm
 //
 // Besides, iam:PassRole on the execution role; the first autoscaled endpoint of
 // an account iam:CreateServiceLinkedRole, and alarms the cloudwatch:TagResource

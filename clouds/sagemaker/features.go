@@ -11,6 +11,7 @@ func (d *sagemaker) Features() *driver.Features {
 		Platform:        driver.SageMaker,
 		DeployWhole:     true,
 		SmokeTestBy:     "SageMaker moves the traffic in the same transition that brings the new variants up, so the test is sent right after it, to each variant by name; a failure deploys what served before",
+		MetricsDelay:    metricsDelay,
 		MinReplicas:     0, // with asynchronous inference; PrepareEndpoint asks for 1 of all others
 		ArtifactSchemes: schemes(),
 		Replace:         []string{"sagemaker.async", "sagemaker.serverless"},
@@ -35,10 +36,6 @@ func gaps() []driver.Gap {
 			Alternative: "Leave spot out; a Savings Plan for SageMaker lowers the price."},
 		{Path: "rollout.on_failure", Values: []string{"hold"}, Reason: "always goes back to what served when a change fails",
 			Alternative: "Use rollout.on_failure = \"rollback\"."},
-		{Path: "rollout.checks.max_error_rate", Reason: "judges a rollout by CloudWatch alarms only",
-			Alternative: "Make an alarm on Invocation5XXErrors of the endpoint and name it in rollout.checks.alarms."},
-		{Path: "rollout.checks.max_latency_ms", Reason: "judges a rollout by CloudWatch alarms only",
-			Alternative: "Make an alarm on ModelLatency of the endpoint and name it in rollout.checks.alarms."},
 		{Path: "serving.command", Reason: "starts every container with the argument \"serve\"",
 			Alternative: "Give the image an entry point that understands \"serve\"."},
 		{Path: "serving.args", Reason: "starts every container with the argument \"serve\"",
