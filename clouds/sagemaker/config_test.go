@@ -60,6 +60,38 @@ func TestPrepareEndpointRefuses(t *testing.T) {
 		}},
 		{"a canary of most", "rollout.steps", func(s *driver.EndpointSpec) { s.Rollout = driver.Rollout{Strategy: driver.Canary, Steps: []int{60}} }},
 		{"small linear steps", "rollout.steps", func(s *driver.EndpointSpec) { s.Rollout = driver.Rollout{Strategy: driver.Linear, Steps: []int{5}} }},
+		{"a canary of two steps", "rollout.steps", func(s *driver.EndpointSpec) {
+			s.Rollout = driver.Rollout{Strategy: driver.Canary, Steps: []int{5, 25}}
+		}},
+		{"checks of a serverless endpoint", "rollout.checks.max_latency_ms", func(s *driver.EndpointSpec) {
+			s.Settings.SageMaker = &driver.SageMakerEndpoint{Serverless: &driver.Serverless{MemoryMB: 1024, MaxConcurrency: 1}}
+			s.Deployments[0].Compute, s.Deployments[0].Scaling = driver.Compute{}, driver.Scaling{}
+			s.Rollout.Checks.MaxLatencyMS = 100
+		}},
+		{"more than a percentage", "rollout.checks.max_error_rate", func(s *driver.EndpointSpec) { s.Rollout.Checks.MaxErrorRate = 101 }},
+		{"as many alarms as SageMaker takes", "", func(s *driver.EndpointSpec) {
+			s.Rollout.Checks = driver.Checks{MaxErrorRate: 1, MaxLatencyMS: 1, Alarms: strings.Fields("a b c d e f g h")}
+		}},
+		{"eleven alarms", "rollout.checks.alarms", func(s *driver.EndpointSpec) {
+			s.Rollout.Checks = driver.Checks{MaxErrorRate: 1, MaxLatencyMS: 1, Alarms: strings.Fields("a b c d e f g h i")}
+		}},
+		{"twelve alarms of our own", "rollout.checks", func(s *driver.EndpointSpec) {
+			s.Rollout.Checks = driver.Checks{MaxErrorRate: 1, MaxLatencyMS: 1}
+			for _, name := range strings.Fields("b c d e f") {
+				d := s.Deployments[0]
+				d.Name = name
+				s.Deployments = append(s.Deployments, d)
+			}
+		}},
+		{"alarms where SageMaker watches none", "deployments.main.compute.instance_type", func(s *driver.EndpointSpec) {
+			s.Deployments[0].Compute.InstanceType, s.Rollout.Checks.MaxErrorRate = "ml.inf1.xlarge", 5
+		}},
+		{"a name with room for the smoke test's", "", func(s *driver.EndpointSpec) {
+			s.Key.Name, s.SmokeTest = strings.Repeat("a", 50), &driver.SmokeTest{}
+		}},
+		{"a name without room for the smoke test's", "name", func(s *driver.EndpointSpec) {
+			s.Key.Name, s.SmokeTest = strings.Repeat("a", 51), &driver.SmokeTest{}
+		}},
 		{"a long interval", "rollout.interval", func(s *driver.EndpointSpec) { s.Rollout.Interval = 2 * time.Hour }},
 		{"zero real-time replicas", "deployments.main.scaling.min", func(s *driver.EndpointSpec) {
 			s.Deployments[0].Scaling = driver.Scaling{Max: 2, Metrics: []driver.Metric{{Type: driver.MetricCPU, Target: 50}}}
@@ -345,6 +377,7 @@ func TestDeploymentConfig(t *testing.T) {
 	}{
 		{"all at once needs no policy", driver.Rollout{Strategy: driver.AllAtOnce}, "", 0, 0, 0},
 		{"alarms need time to fire", driver.Rollout{Checks: driver.Checks{Alarms: []string{"a"}}}, types.TrafficRoutingConfigTypeAllAtOnce, 0, 300, 0},
+		{"so do those of our own", driver.Rollout{Checks: driver.Checks{MaxErrorRate: 2.5, MaxLatencyMS: 250}}, types.TrafficRoutingConfigTypeAllAtOnce, 0, 300, 0},
 		{"blue/green keeps the old fleet", driver.Rollout{Strategy: driver.BlueGreen, Interval: time.Minute}, types.TrafficRoutingConfigTypeAllAtOnce, 0, 60, 0},
 		{"canary", driver.Rollout{Strategy: driver.Canary, Steps: []int{5}, Interval: 2 * time.Minute}, types.TrafficRoutingConfigTypeCanary, 120, 0, 5},
 		{"linear", driver.Rollout{Strategy: driver.Linear, Steps: []int{20}, Interval: time.Minute}, types.TrafficRoutingConfigTypeLinear, 60, 0, 20},
@@ -369,8 +402,53 @@ func TestDeploymentConfig(t *testing.T) {
 		if r.Type != c.kind || aws.ToInt32(r.WaitIntervalInSeconds) != c.wait || aws.ToInt32(p.TerminationWaitInSeconds) != c.bake || size != c.size {
 			t.Errorf("%s: %+v %+v", c.reason, p, r)
 		}
-		if (got.AutoRollbackConfiguration != nil) != (len(c.rollout.Checks.Alarms) > 0) {
-			t.Errorf("%s: alarms %+v", c.reason, got.AutoRollbackConfiguration)
+		var alarms, want []string
+		if back := got.AutoRollbackConfiguration; back != nil {
+			for _, a := range back.Alarms {
+				alarms = append(alarms, *a.AlarmName)
+			}
+		}
+		want = append(want, c.rollout.Checks.Alarms...)
+		if c.rollout.Checks.MaxErrorRate > 0 {
+			want = append(want, "fraud-0123456789-main-error-rate", "fraud-0123456789-main-latency")
+		}
+		if diff := cmp.Diff(want, alarms); diff != "" {
+			t.Errorf("%s: alarms %s", c.reason, diff)
+		}
+	}
+}
+
+func TestCheckAlarms(t *testing.T) {
+	t.Parallel()
+	spec := testEndpoint(func(s *driver.EndpointSpec) {
+		s.Rollout.Checks = driver.Checks{MaxErrorRate: 2.5, MaxLatencyMS: 250}
+		shadow := s.Deployments[0]
+		shadow.Name, shadow.Traffic, shadow.Mirror = "shadow", 0, 10
+		s.Deployments = append(s.Deployments, shadow)
+	})
+	all := checkAlarms(spec, "fraud-0123456789")
+	if len(all) != 2 {
+		t.Fatalf("%d alarms; a shadow's answers reach nobody", len(all))
+	}
+	rate, latency := all[0], all[1]
+	if *rate.Threshold != 0.025 || rate.Statistic != "Average" || *rate.MetricName != "Invocation5XXErrors" {
+		t.Errorf("the rate is the average of ones and zeros: %+v", rate)
+	}
+	if *latency.Threshold != 250_000 || *latency.ExtendedStatistic != "p95" || *latency.MetricName != "ModelLatency" {
+		t.Errorf("ModelLatency is in microseconds: %+v", latency)
+	}
+	form, _ := computedNames("fraud")
+	for _, a := range all {
+		if *a.TreatMissingData != "notBreaching" || !(computed{form.stem, alarmRest}).match(*a.AlarmName) {
+			t.Errorf("%s: %+v", *a.AlarmName, a)
+		}
+		if d := a.Dimensions[2]; *d.Name != "EndpointConfigName" || *d.Value != "fraud-0123456789" {
+			t.Errorf("%s watches the old fleet too", *a.AlarmName)
+		}
+	}
+	for _, other := range []string{"fraud-main-from-zero", "fraud-0123456789", "fraud-x-0123456789-main-latency", "fraud-0123456789-main-cpu"} {
+		if (computed{form.stem, alarmRest}).match(other) {
+			t.Errorf("%s is not ours", other)
 		}
 	}
 }
