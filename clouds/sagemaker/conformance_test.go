@@ -178,12 +178,12 @@ func (h *harness) Location() string         { return region }
 // Artifact is a file on this machine, as most users have it.
 func (h *harness) Artifact(t *testing.T, content string) (uri, digest string) {
 	t.Helper()
-	path := filepath.Join(h.dir, url.PathEscape(content)+".onnx")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	file := filepath.Join(h.dir, url.PathEscape(content)+".onnx")
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256([]byte(content))
-	return path, hex.EncodeToString(sum[:])
+	return file, hex.EncodeToString(sum[:])
 }
 
 func (h *harness) Endpoint(string) *driver.EndpointSpec {

@@ -272,7 +272,7 @@ func TestGuardedRolloutCutOff(t *testing.T) {
 	}
 	fork := func(t *testing.T) *harness {
 		t.Helper()
-		return origin.Fork(t).(*harness) //nolint:forcetypeassert // of its own kind
+		return origin.Fork(t).(*harness)
 	}
 	h, undisturbed := fork(t), &drivertest.Cutter{}
 	calls, err := run(t, undisturbed, h, false)
