@@ -249,71 +249,115 @@ func TestMeasure(t *testing.T) {
 	measured(start, p.clock.Now(), driver.Measurement{Requests: 110, Errors: 25, Latency95: 40 * time.Millisecond})
 }
 
-// TestGuardedRolloutCutOff ends the process behind each call of a guarded rollout
-// that changes something. The next apply ends where an undisturbed one does, and a
-// destroy leaves nothing.
+// cutOff is a guarded rollout of a copy of an account, by processes that may end.
+type cutOff struct{ *pair }
+
+func (o cutOff) fork(t *testing.T) *harness {
+	t.Helper()
+	return o.Fork(t).(*harness)
+}
+
+// apply is one process that rolls out; it returns its calls.
+func (o cutOff) apply(t *testing.T, c *drivertest.Cutter, h *harness) ([]string, error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	h.cut = cancel
+	cloud := clouds.New(h.Open(t, c), clouds.Options{Clock: h.Clock()})
+	spec := o.spec(o.two, driver.Rollout{Strategy: driver.Canary, Steps: []int{50}, Checks: driver.Checks{MaxErrorRate: 5, MaxLatencyMS: 200}})
+	must(t, cloud.CheckEndpoint(spec))
+	_, err := cloud.ApplyEndpoint(ctx, spec, clouds.How{Limit: time.Hour})
+	return c.Calls(), err
+}
+
+// TestGuardedRolloutCutOff ends the process before and behind each call of a guarded
+// rollout that changes something. The next apply ends where an undisturbed one does,
+// and a destroy leaves nothing.
 func TestGuardedRolloutCutOff(t *testing.T) {
 	t.Parallel()
-	origin := newPair(t)
-	rollout := driver.Rollout{Strategy: driver.Canary, Steps: []int{10}, Checks: driver.Checks{MaxErrorRate: 5, MaxLatencyMS: 200}}
-	run := func(t *testing.T, c *drivertest.Cutter, h *harness, destroy bool) ([]string, error) {
-		t.Helper()
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		h.cut = cancel
-		cloud := clouds.New(h.Open(t, c), clouds.Options{Clock: h.Clock()})
-		if destroy {
-			return nil, cloud.DestroyEndpoint(ctx, origin.one.Key, clouds.How{Limit: time.Hour})
-		}
-		spec := origin.spec(origin.two, rollout)
-		must(t, cloud.CheckEndpoint(spec))
-		_, err := cloud.ApplyEndpoint(ctx, spec, clouds.How{Limit: time.Hour})
-		return c.Calls(), err
-	}
-	fork := func(t *testing.T) *harness {
-		t.Helper()
-		return origin.Fork(t).(*harness)
-	}
-	h, undisturbed := fork(t), &drivertest.Cutter{}
-	calls, err := run(t, undisturbed, h, false)
+	o := cutOff{newPair(t)}
+	h := o.fork(t)
+	calls, err := o.apply(t, &drivertest.Cutter{}, h)
 	must(t, err)
 	want := h.Objects(t)
 	if !slices.Contains(calls, "PutMetricAlarm") || !slices.Contains(calls, "DeleteAlarms") {
 		t.Fatalf("no alarms in %v", calls)
 	}
 	for at, call := range calls {
-		if !mutates(call) {
-			continue
-		}
 		for _, after := range []bool{false, true} {
+			if !mutates(call) {
+				continue
+			}
 			t.Run(fmt.Sprintf("%d %s after=%v", at+1, call, after), func(t *testing.T) {
 				t.Parallel()
-				h := fork(t)
-				if _, err := run(t, &drivertest.Cutter{At: at + 1, After: after}, h, false); err == nil {
-					t.Log("the call was not needed")
-				}
-				_, err := run(t, &drivertest.Cutter{}, h, false)
-				must(t, err)
-				if diff := cmp.Diff(want, h.Objects(t)); diff != "" {
-					t.Errorf("the next apply: %s", diff)
-				}
-				third := &drivertest.Cutter{Mutates: mutates}
-				_, err = run(t, third, h, false)
-				must(t, err)
-				if made := third.Mutations(); len(made) > 0 {
-					t.Errorf("the next apply left to the third %v", made)
-				}
-
-				h = fork(t)
-				_, _ = run(t, &drivertest.Cutter{At: at + 1, After: after}, h, false)
-				_, err = run(t, &drivertest.Cutter{}, h, true)
-				must(t, err)
-				for _, o := range h.Objects(t) {
-					if !strings.HasPrefix(o, "version ") && !strings.HasPrefix(o, "group ") {
-						t.Errorf("destroy leaves %s", o)
+				o.continued(t, at+1, after, want)
+				h := o.fork(t)
+				_, _ = o.apply(t, &drivertest.Cutter{At: at + 1, After: after}, h)
+				must(t, clouds.New(h.Open(t, &drivertest.Cutter{}), clouds.Options{Clock: h.Clock()}).DestroyEndpoint(t.Context(), o.one.Key, clouds.How{Limit: time.Hour}))
+				for _, left := range h.Objects(t) {
+					if !strings.HasPrefix(left, "version ") && !strings.HasPrefix(left, "group ") {
+						t.Errorf("destroy leaves %s", left)
 					}
 				}
 			})
 		}
+	}
+}
+
+// continued ends a process at a call, and applies twice more.
+func (o cutOff) continued(t *testing.T, at int, after bool, want []string) {
+	t.Helper()
+	h := o.fork(t)
+	_, _ = o.apply(t, &drivertest.Cutter{At: at, After: after}, h) // ends with an error, or did not need the call
+	_, err := o.apply(t, &drivertest.Cutter{}, h)
+	must(t, err)
+	if diff := cmp.Diff(want, h.Objects(t)); diff != "" {
+		t.Errorf("the next apply: %s", diff)
+	}
+	third := &drivertest.Cutter{}
+	_, err = o.apply(t, third, h)
+	must(t, err)
+	if made := third.Mutations(); len(made) > 0 {
+		t.Errorf("the next apply left to the third %v", made)
+	}
+}
+
+// TestBreachCutOff ends the process behind each such call while the new version
+// fails. The next apply says so again, whatever alarms the first has left, and one
+// of a version that was mended leaves nothing.
+func TestBreachCutOff(t *testing.T) {
+	t.Parallel()
+	o := cutOff{newPair(t)}
+	fail := func(t *testing.T) *harness {
+		t.Helper()
+		h := o.fork(t)
+		h.Conduct(t, o.two, 50, 0)
+		h.load = func() { h.Call(t, o.one.Key, 5) }
+		return h
+	}
+	calls, err := o.apply(t, &drivertest.Cutter{}, fail(t))
+	if !mlerr.Is(err, mlerr.RolledBack) {
+		t.Fatalf("undisturbed: %v", err)
+	}
+	for at, call := range calls {
+		if !mutates(call) {
+			continue
+		}
+		t.Run(fmt.Sprintf("%d %s", at+1, call), func(t *testing.T) {
+			t.Parallel()
+			h := fail(t)
+			_, _ = o.apply(t, &drivertest.Cutter{At: at + 1, After: true}, h)
+			if _, err := o.apply(t, &drivertest.Cutter{}, h); !mlerr.Is(err, mlerr.RolledBack) || !strings.Contains(err.Error(), "-main-error-rate fired at ") {
+				t.Errorf("the next apply: %v", err)
+			}
+			h.Conduct(t, o.two, 0, 0)
+			_, err := o.apply(t, &drivertest.Cutter{}, h)
+			must(t, err)
+			for _, left := range h.Objects(t) {
+				if strings.HasPrefix(left, "alarm ") {
+					t.Errorf("%s is left", left)
+				}
+			}
+		})
 	}
 }
