@@ -223,6 +223,35 @@ func TestAlarmsBeforeAChange(t *testing.T) {
 	}
 }
 
+// TestWithoutCloudWatch: who may not read alarms can change an endpoint that nothing
+// watches, is warned by a plan that names alarms, and changes nothing that they
+// should watch.
+func TestWithoutCloudWatch(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.script(t, func(s *script) {
+		s.Faults = []map[string]any{{"call": "monitoring.DescribeAlarms", "action": "error", "code": "AccessDenied", "status": 403,
+			"message": "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: cloudwatch:DescribeAlarms"}}
+	})
+	spec := p.spec(p.two, driver.Rollout{Checks: driver.Checks{Alarms: []string{"pager"}}})
+	must(t, p.CheckEndpoint(spec))
+	seen, err := p.ObserveEndpoint(t.Context(), spec.Key, nil)
+	must(t, err)
+	warnings, err := p.Preflight(t.Context(), spec, seen)
+	if err != nil || len(warnings) != 1 || !strings.Contains(warnings[0], "not authorized to perform: cloudwatch:DescribeAlarms") {
+		t.Errorf("the plan warns %q, %v", warnings, err)
+	}
+	for _, checks := range []driver.Checks{{Alarms: []string{"pager"}}, {MaxErrorRate: 1}} {
+		if _, err := p.rollOut(t, driver.Rollout{Checks: checks}); !mlerr.Is(err, mlerr.PermissionDenied) {
+			t.Errorf("%+v: got %v", checks, err)
+		}
+	}
+	state, err := p.rollOut(t, driver.Rollout{Strategy: driver.Canary, Steps: []int{50}})
+	if err != nil || state.Deployments[0].Model != p.two {
+		t.Errorf("without checks: %v, %+v", err, state)
+	}
+}
+
 // Measure counts what was answered in the window, by the configuration in use.
 func TestMeasure(t *testing.T) {
 	t.Parallel()
