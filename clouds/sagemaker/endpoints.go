@@ -18,26 +18,10 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
-// Preflight asks for the alarms that are to guard an update. What else SageMaker
-// would refuse shows in PrepareEndpoint, and quotas it tells only to those who may
-// read Service Quotas.
-func (d *sagemaker) Preflight(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState) ([]string, error) {
-	alarms := spec.Rollout.Checks.Alarms
-	if len(alarms) == 0 || spec.Unknown.In(pathAlarms) || seen == nil || stands(spec, seen) {
-		return nil, nil // a creation replaces nothing, so nothing guards it
-	}
-	r, err := d.at(ctx, spec.Key.Location)
-	if err != nil {
-		return nil, err
-	}
-	found, err := r.alarms(ctx, alarms)
-	if mlerr.Is(err, mlerr.PermissionDenied) {
-		return []string{"Whether the alarms of " + pathAlarms + " exist and are quiet cannot be seen before the change: " + err.Error()}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return nil, watchable(alarms, found)
+// Preflight asks nothing: what SageMaker would refuse shows in PrepareEndpoint, and
+// quotas it tells only to those who may read Service Quotas.
+func (d *sagemaker) Preflight(context.Context, *driver.EndpointSpec, *driver.EndpointState) ([]string, error) {
+	return nil, nil
 }
 
 // CreateEndpoint makes the models, then the configuration, then the endpoint.
