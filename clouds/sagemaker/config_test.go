@@ -87,10 +87,10 @@ func TestPrepareEndpointRefuses(t *testing.T) {
 			s.Deployments[0].Compute.InstanceType, s.Rollout.Checks.MaxErrorRate = "ml.inf1.xlarge", 5
 		}},
 		{"a name with room for the smoke test's", "", func(s *driver.EndpointSpec) {
-			s.Key.Name, s.SmokeTest = strings.Repeat("a", 50), &driver.SmokeTest{}
+			s.Key.Name, s.SmokeTest = strings.Repeat("a", 57), &driver.SmokeTest{}
 		}},
 		{"a name without room for the smoke test's", "name", func(s *driver.EndpointSpec) {
-			s.Key.Name, s.SmokeTest = strings.Repeat("a", 51), &driver.SmokeTest{}
+			s.Key.Name, s.SmokeTest = strings.Repeat("a", 58), &driver.SmokeTest{}
 		}},
 		{"a long interval", "rollout.interval", func(s *driver.EndpointSpec) { s.Rollout.Interval = 2 * time.Hour }},
 		{"zero real-time replicas", "deployments.main.scaling.min", func(s *driver.EndpointSpec) {

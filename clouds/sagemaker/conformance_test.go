@@ -54,6 +54,7 @@ type harness struct {
 	dir    string
 	url    string
 	clock  *drivertest.Clock
+	speed  float64 // of the platform's time; 0 is that of rehearsals
 	server *emulator.Server
 	freeze sync.Once
 	sm     *awssagemaker.Client
@@ -65,12 +66,20 @@ type harness struct {
 	cut  func() // called when a process has ended, if set
 }
 
-// tick is how finely time passes under load: half a minute on the platform.
+// tick is how finely time passes under load: half a minute of rehearsal.
 const tick = 100 * time.Millisecond
+
+// realTime is the speed at which the emulator takes as long as the platform.
+const realTime = 1.0 / 300
 
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &harness{dir: t.TempDir(), clock: drivertest.NewClock()}
+	return newHarnessAt(t, 0)
+}
+
+func newHarnessAt(t *testing.T, speed float64) *harness {
+	t.Helper()
+	h := &harness{dir: t.TempDir(), clock: drivertest.NewClock(), speed: speed}
 	h.open(t)
 	if err := s3.EnsureBucket(filepath.Join(h.dir, "s3"), staging); err != nil {
 		t.Fatal(err)
@@ -82,13 +91,17 @@ func (h *harness) open(t *testing.T) {
 	t.Helper()
 	fake := clockwork.NewFakeClockAt(h.clock.Now())
 	h.clock.OnSleep = func(d time.Duration) {
-		for ; d > 0 && h.load != nil; d -= tick {
-			fake.Advance(min(d, tick))
+		step := tick
+		if h.speed > 0 {
+			step = time.Duration(float64(tick) / h.speed)
+		}
+		for ; d > 0 && h.load != nil; d -= step {
+			fake.Advance(min(d, step))
 			h.load()
 		}
 		fake.Advance(max(d, 0))
 	}
-	server, err := emulator.Start(emulator.Options{StateDir: h.dir, Clock: fake})
+	server, err := emulator.Start(emulator.Options{StateDir: h.dir, Clock: fake, Speed: h.speed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +117,7 @@ func (h *harness) open(t *testing.T) {
 func (h *harness) Fork(t *testing.T) drivertest.Harness {
 	t.Helper()
 	h.freeze.Do(func() { _ = h.server.Close() })
-	fork := &harness{dir: t.TempDir(), clock: drivertest.NewClock()}
+	fork := &harness{dir: t.TempDir(), clock: drivertest.NewClock(), speed: h.speed}
 	must(t, os.CopyFS(fork.dir, os.DirFS(h.dir)))
 	fork.clock.Set(h.clock.Now())
 	fork.open(t)

@@ -28,9 +28,9 @@ const (
 
 	maxVariants = 10
 
-	// smokeRoom is what a smoke test needs of an endpoint's name: the name of the
-	// endpoint for the test is made of it, "-smoke" and seven more characters.
-	smokeRoom = len("-smoke") + 7
+	// smokeRoom is what a smoke test needs of an endpoint's name: the endpoint for
+	// the test has the same name with "-smoke" behind it.
+	smokeRoom = len("-smoke")
 
 	pathErrorRate = "rollout.checks.max_error_rate"
 	pathLatency   = "rollout.checks.max_latency_ms"
