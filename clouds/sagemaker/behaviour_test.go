@@ -26,7 +26,11 @@ type account struct {
 
 func newAccount(t *testing.T) *account {
 	t.Helper()
-	h := newHarness(t)
+	return accountOf(t, newHarness(t))
+}
+
+func accountOf(t *testing.T, h *harness) *account {
+	t.Helper()
 	c := &drivertest.Cutter{}
 	return &account{h, clouds.New(h.Open(t, c), clouds.Options{Clock: h.Clock()}), c}
 }

@@ -60,6 +60,38 @@ func TestPrepareEndpointRefuses(t *testing.T) {
 		}},
 		{"a canary of most", "rollout.steps", func(s *driver.EndpointSpec) { s.Rollout = driver.Rollout{Strategy: driver.Canary, Steps: []int{60}} }},
 		{"small linear steps", "rollout.steps", func(s *driver.EndpointSpec) { s.Rollout = driver.Rollout{Strategy: driver.Linear, Steps: []int{5}} }},
+		{"a canary of two steps", "rollout.steps", func(s *driver.EndpointSpec) {
+			s.Rollout = driver.Rollout{Strategy: driver.Canary, Steps: []int{5, 25}}
+		}},
+		{"checks of a serverless endpoint", "rollout.checks.max_latency_ms", func(s *driver.EndpointSpec) {
+			s.Settings.SageMaker = &driver.SageMakerEndpoint{Serverless: &driver.Serverless{MemoryMB: 1024, MaxConcurrency: 1}}
+			s.Deployments[0].Compute, s.Deployments[0].Scaling = driver.Compute{}, driver.Scaling{}
+			s.Rollout.Checks.MaxLatencyMS = 100
+		}},
+		{"more than a percentage", "rollout.checks.max_error_rate", func(s *driver.EndpointSpec) { s.Rollout.Checks.MaxErrorRate = 101 }},
+		{"as many alarms as SageMaker takes", "", func(s *driver.EndpointSpec) {
+			s.Rollout.Checks = driver.Checks{MaxErrorRate: 1, MaxLatencyMS: 1, Alarms: strings.Fields("a b c d e f g h")}
+		}},
+		{"eleven alarms", "rollout.checks.alarms", func(s *driver.EndpointSpec) {
+			s.Rollout.Checks = driver.Checks{MaxErrorRate: 1, MaxLatencyMS: 1, Alarms: strings.Fields("a b c d e f g h i")}
+		}},
+		{"twelve alarms of our own", "rollout.checks", func(s *driver.EndpointSpec) {
+			s.Rollout.Checks = driver.Checks{MaxErrorRate: 1, MaxLatencyMS: 1}
+			for name := range strings.FieldsSeq("b c d e f") {
+				d := s.Deployments[0]
+				d.Name = name
+				s.Deployments = append(s.Deployments, d)
+			}
+		}},
+		{"alarms where SageMaker watches none", "deployments.main.compute.instance_type", func(s *driver.EndpointSpec) {
+			s.Deployments[0].Compute.InstanceType, s.Rollout.Checks.MaxErrorRate = "ml.inf1.xlarge", 5
+		}},
+		{"a name with room for the smoke test's", "", func(s *driver.EndpointSpec) {
+			s.Key.Name, s.SmokeTest = strings.Repeat("a", 57), &driver.SmokeTest{}
+		}},
+		{"a name without room for the smoke test's", "name", func(s *driver.EndpointSpec) {
+			s.Key.Name, s.SmokeTest = strings.Repeat("a", 58), &driver.SmokeTest{}
+		}},
 		{"a long interval", "rollout.interval", func(s *driver.EndpointSpec) { s.Rollout.Interval = 2 * time.Hour }},
 		{"zero real-time replicas", "deployments.main.scaling.min", func(s *driver.EndpointSpec) {
 			s.Deployments[0].Scaling = driver.Scaling{Max: 2, Metrics: []driver.Metric{{Type: driver.MetricCPU, Target: 50}}}
@@ -329,48 +361,6 @@ func TestTransition(t *testing.T) {
 		got := transitionTo(spec, now, live)
 		if got.retain != c.retain || got.counts["main"] != c.count || !slices.Equal(got.released, c.released) {
 			t.Errorf("%s: %+v", c.reason, got)
-		}
-	}
-}
-
-func TestDeploymentConfig(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		reason  string
-		rollout driver.Rollout
-		kind    types.TrafficRoutingConfigType // "" is no policy
-		wait    int32
-		bake    int32
-		size    int32
-	}{
-		{"all at once needs no policy", driver.Rollout{Strategy: driver.AllAtOnce}, "", 0, 0, 0},
-		{"alarms need time to fire", driver.Rollout{Checks: driver.Checks{Alarms: []string{"a"}}}, types.TrafficRoutingConfigTypeAllAtOnce, 0, 300, 0},
-		{"blue/green keeps the old fleet", driver.Rollout{Strategy: driver.BlueGreen, Interval: time.Minute}, types.TrafficRoutingConfigTypeAllAtOnce, 0, 60, 0},
-		{"canary", driver.Rollout{Strategy: driver.Canary, Steps: []int{5}, Interval: 2 * time.Minute}, types.TrafficRoutingConfigTypeCanary, 120, 0, 5},
-		{"linear", driver.Rollout{Strategy: driver.Linear, Steps: []int{20}, Interval: time.Minute}, types.TrafficRoutingConfigTypeLinear, 60, 0, 20},
-	} {
-		got := deploymentConfig(testEndpoint(func(s *driver.EndpointSpec) {
-			s.Rollout, s.Settings.SageMaker = c.rollout, &driver.SageMakerEndpoint{}
-		}))
-		if c.kind == "" || got == nil {
-			if got != nil || c.kind != "" {
-				t.Errorf("%s: %+v", c.reason, got)
-			}
-			continue
-		}
-		p := got.BlueGreenUpdatePolicy
-		r := p.TrafficRoutingConfiguration
-		size := int32(0)
-		for _, s := range []*types.CapacitySize{r.CanarySize, r.LinearStepSize} {
-			if s != nil {
-				size += aws.ToInt32(s.Value)
-			}
-		}
-		if r.Type != c.kind || aws.ToInt32(r.WaitIntervalInSeconds) != c.wait || aws.ToInt32(p.TerminationWaitInSeconds) != c.bake || size != c.size {
-			t.Errorf("%s: %+v %+v", c.reason, p, r)
-		}
-		if (got.AutoRollbackConfiguration != nil) != (len(c.rollout.Checks.Alarms) > 0) {
-			t.Errorf("%s: alarms %+v", c.reason, got.AutoRollbackConfiguration)
 		}
 	}
 }

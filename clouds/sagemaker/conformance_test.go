@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -22,14 +23,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	autoscaling "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling"
 	autoscalingtypes "github.com/aws/aws-sdk-go-v2/service/applicationautoscaling/types"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	awssagemaker "github.com/aws/aws-sdk-go-v2/service/sagemaker"
 	"github.com/aws/aws-sdk-go-v2/service/sagemaker/types"
+	"github.com/aws/aws-sdk-go-v2/service/sagemakerruntime"
 	"github.com/jonboulle/clockwork"
 
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
 	"github.com/mlplane/terraform-provider-ml/clouds/sagemaker"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator"
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/s3"
 	"github.com/mlplane/terraform-provider-ml/internal/secret"
 )
@@ -50,15 +54,32 @@ type harness struct {
 	dir    string
 	url    string
 	clock  *drivertest.Clock
+	speed  float64 // of the platform's time; 0 is that of rehearsals
 	server *emulator.Server
 	freeze sync.Once
 	sm     *awssagemaker.Client
 	aas    *autoscaling.Client
+	watch  *cloudwatch.Client
+	rt     *sagemakerruntime.Client
+
+	load func() // called every tick of a sleep, if set
+	cut  func() // called when a process has ended, if set
 }
+
+// tick is how finely time passes under load: half a minute of rehearsal.
+const tick = 100 * time.Millisecond
+
+// realTime is the speed at which the emulator takes as long as the platform.
+const realTime = 1.0 / 300
 
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &harness{dir: t.TempDir(), clock: drivertest.NewClock()}
+	return newHarnessAt(t, 0)
+}
+
+func newHarnessAt(t *testing.T, speed float64) *harness {
+	t.Helper()
+	h := &harness{dir: t.TempDir(), clock: drivertest.NewClock(), speed: speed}
 	h.open(t)
 	if err := s3.EnsureBucket(filepath.Join(h.dir, "s3"), staging); err != nil {
 		t.Fatal(err)
@@ -69,8 +90,18 @@ func newHarness(t *testing.T) *harness {
 func (h *harness) open(t *testing.T) {
 	t.Helper()
 	fake := clockwork.NewFakeClockAt(h.clock.Now())
-	h.clock.OnSleep = func(d time.Duration) { fake.Advance(d) }
-	server, err := emulator.Start(emulator.Options{StateDir: h.dir, Clock: fake})
+	h.clock.OnSleep = func(d time.Duration) {
+		step := tick
+		if h.speed > 0 {
+			step = time.Duration(float64(tick) / h.speed)
+		}
+		for ; d > 0 && h.load != nil; d -= step {
+			fake.Advance(min(d, step))
+			h.load()
+		}
+		fake.Advance(max(d, 0))
+	}
+	server, err := emulator.Start(emulator.Options{StateDir: h.dir, Clock: fake, Speed: h.speed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,13 +110,14 @@ func (h *harness) open(t *testing.T) {
 	cfg := aws.Config{Region: region, BaseEndpoint: aws.String(h.url), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("AKIDTEST", "test", "")}
 	h.sm, h.aas = awssagemaker.NewFromConfig(cfg), autoscaling.NewFromConfig(cfg)
+	h.watch, h.rt = cloudwatch.NewFromConfig(cfg), sagemakerruntime.NewFromConfig(cfg)
 }
 
 // Fork closes the account, so that all it holds is on disk, and copies that.
 func (h *harness) Fork(t *testing.T) drivertest.Harness {
 	t.Helper()
 	h.freeze.Do(func() { _ = h.server.Close() })
-	fork := &harness{dir: t.TempDir(), clock: drivertest.NewClock()}
+	fork := &harness{dir: t.TempDir(), clock: drivertest.NewClock(), speed: h.speed}
 	must(t, os.CopyFS(fork.dir, os.DirFS(h.dir)))
 	fork.clock.Set(h.clock.Now())
 	fork.open(t)
@@ -97,7 +129,7 @@ func (h *harness) Open(t *testing.T, c *drivertest.Cutter) driver.Driver {
 	c.Mutates = mutates
 	d, err := sagemaker.Open(sagemaker.Config{Region: region, Isolated: true, AccessKey: "AKIDTEST", SecretKey: secret.New("test"),
 		ExecutionRoleARN: role, StagingURI: "s3://" + staging + "/artifacts", EndpointURL: h.url,
-		HTTPClient: &http.Client{Transport: cutting{c}}})
+		HTTPClient: &http.Client{Transport: cutting{c, h}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,15 +137,26 @@ func (h *harness) Open(t *testing.T, c *drivertest.Cutter) driver.Driver {
 }
 
 // cutting passes every request through a cutter.
-type cutting struct{ c *drivertest.Cutter }
+type cutting struct {
+	c *drivertest.Cutter
+	h *harness
+}
+
+func (rt cutting) end() {
+	if rt.h.cut != nil {
+		rt.h.cut()
+	}
+}
 
 func (rt cutting) RoundTrip(r *http.Request) (*http.Response, error) {
 	call := callName(r)
 	if err := rt.c.Before(call); err != nil {
+		rt.end()
 		return nil, err
 	}
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if cut := rt.c.AfterCall(call); cut != nil {
+		rt.end()
 		if err == nil {
 			_ = resp.Body.Close()
 		}
@@ -127,11 +170,14 @@ func callName(r *http.Request) string {
 	if _, operation, ok := strings.Cut(r.Header.Get("X-Amz-Target"), "."); ok {
 		return operation
 	}
+	if strings.HasPrefix(r.URL.Path, "/service/") { // CloudWatch names its operations in the path
+		return path.Base(r.URL.Path)
+	}
 	return r.Method + " " + r.URL.Path
 }
 
 func mutates(call string) bool {
-	for _, reading := range []string{"Describe", "List", "BatchDescribe", "GET ", "HEAD "} {
+	for _, reading := range []string{"Describe", "List", "BatchDescribe", "Get", "GET ", "HEAD "} {
 		if strings.HasPrefix(call, reading) {
 			return false
 		}
@@ -145,12 +191,12 @@ func (h *harness) Location() string         { return region }
 // Artifact is a file on this machine, as most users have it.
 func (h *harness) Artifact(t *testing.T, content string) (uri, digest string) {
 	t.Helper()
-	path := filepath.Join(h.dir, url.PathEscape(content)+".onnx")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+	file := filepath.Join(h.dir, url.PathEscape(content)+".onnx")
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256([]byte(content))
-	return path, hex.EncodeToString(sum[:])
+	return file, hex.EncodeToString(sum[:])
 }
 
 func (h *harness) Endpoint(string) *driver.EndpointSpec {
@@ -192,9 +238,26 @@ func (h *harness) FailNextDeploy(t *testing.T, reason string) {
 	for _, call := range []string{"sagemaker.CreateEndpoint", "sagemaker.UpdateEndpoint"} {
 		faults = append(faults, map[string]any{"call": call, "occurrence": 1, "action": "fail_transition", "message": reason})
 	}
-	data, err := json.Marshal(map[string]any{"faults": faults})
+	h.script(t, func(s *script) { s.Faults = faults })
+}
+
+// script is faults.json.
+type script struct {
+	Faults  []map[string]any `json:"faults,omitempty"`
+	Conduct []fault.Conduct  `json:"conduct,omitempty"`
+}
+
+func (h *harness) script(t *testing.T, change func(*script)) {
+	t.Helper()
+	var s script
+	name := filepath.Join(h.dir, "faults.json")
+	if data, err := os.ReadFile(name); err == nil {
+		must(t, json.Unmarshal(data, &s))
+	}
+	change(&s)
+	data, err := json.Marshal(s)
 	must(t, err)
-	must(t, os.WriteFile(filepath.Join(h.dir, "faults.json"), data, 0o600))
+	must(t, os.WriteFile(name, data, 0o600))
 }
 
 func (h *harness) Drift(t *testing.T, key driver.Key, deployment string, d drivertest.Drift) {
@@ -265,6 +328,13 @@ func (h *harness) Objects(t *testing.T) []string {
 		all = append(all, "group "+aws.ToString(g.ModelPackageGroupName))
 	}
 	all = append(all, h.scaling(t, ctx)...)
+	alarms, err := h.watch.DescribeAlarms(ctx, &cloudwatch.DescribeAlarmsInput{MaxRecords: aws.Int32(100)})
+	must(t, err)
+	for _, a := range alarms.MetricAlarms {
+		if aws.ToString(a.Namespace) != pagerNamespace {
+			all = append(all, "alarm "+aws.ToString(a.AlarmName))
+		}
+	}
 	sort.Strings(all)
 	return all
 }

@@ -28,7 +28,8 @@
 //	  DeleteScheduledAction, DeregisterScalableTarget, DescribeScalableTargets,
 //	  DescribeScalingPolicies, DescribeScheduledActions, PutScalingPolicy,
 //	  PutScheduledAction, RegisterScalableTarget
-//	CloudWatch (cloudwatch): DeleteAlarms, DescribeAlarms, PutMetricAlarm
+//	CloudWatch (cloudwatch): DeleteAlarms, DescribeAlarmHistory, DescribeAlarms,
+//	  GetMetricData, ListTagsForResource, PutMetricAlarm
 //
 // Besides, iam:PassRole on the execution role; the first autoscaled endpoint of
 // an account iam:CreateServiceLinkedRole, and alarms the cloudwatch:TagResource
@@ -39,5 +40,6 @@
 // and ListModels have no resource-level permissions: without them nothing fails,
 // what an interrupted run left behind stays, and a version that an endpoint serves
 // is not seen to be served. Without any of Application Auto
-// Scaling's, endpoints of fixed size work.
+// Scaling's, endpoints of fixed size work. The execution role needs
+// cloudwatch:DescribeAlarms on the alarms that watch an update.
 package sagemaker

@@ -23,7 +23,7 @@ func TestPackageCommentListsAllCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	operation := regexp.MustCompile(`^(Add|Create|Delete|Deregister|Describe|Invoke|List|Put|Register|Update)[A-Z]`)
+	operation := regexp.MustCompile(`^(Add|Create|Delete|Deregister|Describe|Get|Invoke|List|Put|Register|Update)[A-Z]`)
 	apis := []string{"sm", "runtime", "scaling", "watch"}
 	for _, f := range files {
 		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	sm "github.com/aws/aws-sdk-go-v2/service/sagemaker"
 	"github.com/aws/aws-sdk-go-v2/service/sagemaker/types"
 	"golang.org/x/sync/errgroup"
@@ -159,6 +160,16 @@ func (d *sagemaker) Deploy(ctx context.Context, spec *driver.EndpointSpec, seen 
 // goOver makes what is missing and starts the update.
 func (r *region) goOver(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState,
 	now *sm.DescribeEndpointOutput, live *sm.DescribeEndpointConfigOutput, b *blueprint, t transition) error {
+	config := *b.config.EndpointConfigName
+	var own []*cloudwatch.PutMetricAlarmInput
+	var found map[string]alarm
+	if config != *now.EndpointConfigName && !t.mixed && deploymentConfig(spec, config) != nil {
+		own = checkAlarms(spec, config)
+		var err error
+		if found, err = r.admit(ctx, spec, own); err != nil {
+			return err
+		}
+	}
 	if err := r.makeModels(ctx, spec.Key.Name, missing(b.models, live, seen)); err != nil {
 		return err
 	}
@@ -170,7 +181,7 @@ func (r *region) goOver(ctx context.Context, spec *driver.EndpointSpec, seen *dr
 	if err := r.redeclare(ctx, spec, seen); err != nil {
 		return err
 	}
-	if *b.config.EndpointConfigName == *now.EndpointConfigName {
+	if config == *now.EndpointConfigName {
 		return nil // it stands on the right things again
 	}
 	if err := r.makeConfig(ctx, spec.Key.Name, b.config); err != nil {
@@ -182,15 +193,23 @@ func (r *region) goOver(ctx context.Context, spec *driver.EndpointSpec, seen *dr
 			return err
 		}
 	}
+	if err := r.putAlarms(ctx, spec.Key.Name, own, found); err != nil {
+		return err
+	}
 	if err := r.spare(ctx, spec.Key.Name, t.retyped); err != nil {
 		return err
 	}
 	if err := r.release(ctx, now, t.released); err != nil {
 		return err
 	}
-	in := &sm.UpdateEndpointInput{EndpointName: &spec.Key.Name, EndpointConfigName: b.config.EndpointConfigName}
+	return r.update(ctx, spec, config, t)
+}
+
+// update starts the transition.
+func (r *region) update(ctx context.Context, spec *driver.EndpointSpec, config string, t transition) error {
+	in := &sm.UpdateEndpointInput{EndpointName: &spec.Key.Name, EndpointConfigName: &config}
 	if !t.mixed {
-		in.DeploymentConfig = deploymentConfig(spec)
+		in.DeploymentConfig = deploymentConfig(spec, config)
 	}
 	if t.retain {
 		in.RetainAllVariantProperties = aws.Bool(true)

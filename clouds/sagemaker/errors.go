@@ -144,6 +144,7 @@ var sentences = []struct {
 	meaning
 }{
 	{regexp.MustCompile(`^Could not find (endpoint|endpoint configuration|model|inference component) ["']`), meaning{mlerr.NotFound, ""}},
+	{regexp.MustCompile(`(?i)^could not find alarm`), meaning{mlerr.NotFound, ""}},
 	{regexp.MustCompile(`(?i)^(model ?package|model ?package ?group|arn:).* (does not exist|not found)\.?$`), meaning{mlerr.NotFound, ""}},
 	{regexp.MustCompile(`^Endpoint .* of account .* not found`), meaning{mlerr.NotFound, ""}},
 	{regexp.MustCompile(`(^Cannot create already existing )|already exists`), meaning{mlerr.AlreadyExists, ""}},

@@ -12,6 +12,7 @@ func (d *sagemaker) Features() *driver.Features {
 		DeployWhole: true,
 		SmokeTestBy: "SageMaker moves the traffic in the same transition that brings the new variants up, so a version that replaces another is first deployed to an endpoint of its own, " +
 			"with one instance, tested there, and removed from there again; that takes as long as the deployment itself, and the quota of one more instance",
+		MetricsDelay:    metricsDelay,
 		MinReplicas:     0, // with asynchronous inference; PrepareEndpoint asks for 1 of all others
 		ArtifactSchemes: schemes(),
 		Replace:         []string{"sagemaker.async", "sagemaker.serverless"},
@@ -36,10 +37,6 @@ func gaps() []driver.Gap {
 			Alternative: "Leave spot out; a Savings Plan for SageMaker lowers the price."},
 		{Path: "rollout.on_failure", Values: []string{"hold"}, Reason: "always goes back to what served when a change fails",
 			Alternative: "Use rollout.on_failure = \"rollback\"."},
-		{Path: "rollout.checks.max_error_rate", Reason: "judges a rollout by CloudWatch alarms only",
-			Alternative: "Make an alarm on Invocation5XXErrors of the endpoint and name it in rollout.checks.alarms."},
-		{Path: "rollout.checks.max_latency_ms", Reason: "judges a rollout by CloudWatch alarms only",
-			Alternative: "Make an alarm on ModelLatency of the endpoint and name it in rollout.checks.alarms."},
 		{Path: "serving.command", Reason: "starts every container with the argument \"serve\"",
 			Alternative: "Give the image an entry point that understands \"serve\"."},
 		{Path: "serving.args", Reason: "starts every container with the argument \"serve\"",

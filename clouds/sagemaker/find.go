@@ -98,6 +98,7 @@ type reading struct {
 	scaling   map[string]variantScaling
 	asleep    map[string]bool // variants whose way back from zero is missing
 	leftovers []driver.Leftover
+	fired     []string // sentences about the alarms that took the last change back
 }
 
 // immutables are the objects that cannot change under their name. They are read
@@ -184,6 +185,11 @@ func (d *sagemaker) read(ctx context.Context, r *region, key driver.Key, now *sm
 	if settled {
 		// What a transition refers to cannot be told, so then nothing is left over.
 		var err error
+		if read.fired, err = r.fired(ctx, now); mlerr.Is(err, mlerr.PermissionDenied) {
+			d.log.Warn("why alarms fired is not looked at", "endpoint", key.Name, "error", err)
+		} else if err != nil {
+			return nil, err
+		}
 		read.leftovers, err = d.leftovers(ctx, r, key, references(now, read.config), read.tags[tagStandIn])
 		return read, err
 	}
@@ -263,7 +269,7 @@ func (d *sagemaker) state(r *region, key driver.Key, read *reading) *driver.Endp
 	notes := readNote[declared](read.tags, tagDeclared)
 	s := &driver.EndpointState{
 		Key: key, NativeID: aws.ToString(now.EndpointArn), Marks: marksIn(read.tags, key.Name),
-		Phase: endpointPhase(now.EndpointStatus), Reason: endpointReason(now),
+		Phase: endpointPhase(now.EndpointStatus), Reason: endpointReason(now, read.fired...),
 		URL:      d.url(key.Location, key.Name, now.AsyncInferenceConfig != nil),
 		Settings: settings(read, notes), Labels: labelsIn(read.tags), Leftovers: read.leftovers,
 		Created: aws.ToTime(now.CreationTime).UTC(), Memo: aws.ToString(now.EndpointConfigName),

@@ -27,6 +27,13 @@ const (
 	requestLimit = 60 * time.Second
 
 	maxVariants = 10
+
+	// smokeRoom is what a smoke test needs of an endpoint's name: the endpoint for
+	// the test has the same name with "-smoke" behind it.
+	smokeRoom = len("-smoke")
+
+	pathErrorRate = "rollout.checks.max_error_rate"
+	pathLatency   = "rollout.checks.max_latency_ms"
 )
 
 var principalARN = regexp.MustCompile(`^arn:aws[a-z\-]*:(iam|sts)::[0-9]{12}:`)
@@ -152,12 +159,17 @@ func checkModes(spec *driver.EndpointSpec, r *refusal) {
 	r.when(set.Capture != nil, cannot, "capture", instead, "sagemaker cannot capture the data of serverless endpoints")
 	r.when(len(spec.Deployments) > 1, cannot, "deployments", instead, "sagemaker gives a serverless endpoint one deployment only")
 	r.when(spec.Rollout.Strategy != "" && spec.Rollout.Strategy != driver.AllAtOnce, cannot, "rollout.strategy", "Use all_at_once", "sagemaker changes serverless endpoints all at once only")
-	r.when(len(spec.Rollout.Checks.Alarms) > 0, cannot, "rollout.checks.alarms", "Leave them out", "sagemaker does not guard the changes of serverless endpoints")
+	checks := &spec.Rollout.Checks
+	for path, used := range map[string]bool{pathAlarms: len(checks.Alarms) > 0, pathErrorRate: checks.MaxErrorRate > 0, pathLatency: checks.MaxLatencyMS > 0} {
+		r.when(used, cannot, path, "Leave it out, and use smoke_test", "sagemaker does not guard the changes of serverless endpoints")
+	}
 }
 
 // checkShape judges the deployments together.
 func checkShape(spec *driver.EndpointSpec) error {
 	r := refusal{unknown: spec.Unknown}
+	r.when(spec.SmokeTest != nil && len(spec.Key.Name) > maxName-smokeRoom && len(spec.Key.Name) <= maxName, mlerr.InvalidArgument, "name",
+		"Use a shorter name, or leave smoke_test out", "beside a smoke_test, the name of an endpoint may have %d characters, this has %d: the endpoint for the test is called after it", maxName-smokeRoom, len(spec.Key.Name))
 	r.when(len(spec.Deployments) > maxVariants, mlerr.InvalidArgument, "deployments", "Use two endpoints",
 		"SageMaker takes at most %d deployments, these are %d", maxVariants, len(spec.Deployments))
 	if !hasMirror(spec.Deployments) {
@@ -254,13 +266,35 @@ func accelerated(instanceType string) bool {
 	return ok && machine.Accelerator != ""
 }
 
+// checkChecks judges what guards an update.
+func checkChecks(spec *driver.EndpointSpec, r *refusal) {
+	const wrong, cannot = mlerr.InvalidArgument, mlerr.Unsupported
+	c := &spec.Rollout.Checks
+	r.when(c.MaxErrorRate < 0 || c.MaxErrorRate > 100, wrong, pathErrorRate, "Use more than 0 and up to 100", "%v is not a percentage", c.MaxErrorRate)
+	r.when(c.MaxLatencyMS < 0, wrong, pathLatency, "Use milliseconds, such as 500", "a latency of %d ms is not possible", c.MaxLatencyMS)
+	own := len(checkAlarms(spec, ""))
+	path := pathAlarms
+	if len(c.Alarms) == 0 {
+		path = "rollout.checks"
+	}
+	r.when(len(c.Alarms)+own > maxAlarms, cannot, path, "Name fewer alarms, or leave max_error_rate or max_latency_ms out",
+		"sagemaker watches at most %d alarms, these are %d named ones and %d of max_error_rate and max_latency_ms, one a deployment", maxAlarms, len(c.Alarms), own)
+	if !guarded(spec) {
+		return
+	}
+	for _, dep := range spec.Deployments {
+		r.when(strings.HasPrefix(dep.Compute.InstanceType, "ml.inf1."), cannot, "deployments."+dep.Name+".compute.instance_type", "Use an ml.inf2 type, or leave rollout.checks out",
+			"sagemaker watches no alarms on %s", dep.Compute.InstanceType)
+	}
+}
+
 // checkRollout holds the rules of guarded deployments
 // (https://docs.aws.amazon.com/sagemaker/latest/dg/deployment-guardrails-blue-green.html).
 func checkRollout(spec *driver.EndpointSpec) error {
 	ro, r := &spec.Rollout, refusal{unknown: spec.Unknown}
 	const wrong, cannot = mlerr.InvalidArgument, mlerr.Unsupported
 	r.when(ro.Interval < 0 || ro.Interval > maxWait*time.Second, wrong, "rollout.interval", "Use at most 1h", "an interval of %s is not possible on SageMaker", ro.Interval)
-	r.when(len(ro.Checks.Alarms) > 10, wrong, "rollout.checks.alarms", "Combine alarms into a composite alarm", "SageMaker watches at most 10 alarms, these are %d", len(ro.Checks.Alarms))
+	checkChecks(spec, &r)
 	first := firstStep(ro)
 	switch ro.Strategy {
 	case driver.Canary:

@@ -95,16 +95,15 @@ const (
 	loadingMargin = 2 * 3600
 )
 
-// deploymentConfig translates the rollout; nil is the platform's default, all at
-// once.
-func deploymentConfig(spec *driver.EndpointSpec) *types.DeploymentConfig {
+// deploymentConfig translates the rollout to a configuration; nil is the platform's
+// default, all at once.
+func deploymentConfig(spec *driver.EndpointSpec, config string) *types.DeploymentConfig {
 	if spec.Settings.SageMaker.Serverless != nil {
 		return nil // serverless endpoints have no guarded deployments
 	}
 	ro := &spec.Rollout
 	bake := seconds(ro.Interval)
-	guarded := len(ro.Checks.Alarms) > 0
-	if bake == 0 && (guarded || ro.Strategy == driver.BlueGreen) {
+	if bake == 0 && (guarded(spec) || ro.Strategy == driver.BlueGreen) {
 		bake = defaultBake
 	}
 	if bake == 0 && (ro.Strategy == "" || ro.Strategy == driver.AllAtOnce) {
@@ -115,14 +114,23 @@ func deploymentConfig(spec *driver.EndpointSpec) *types.DeploymentConfig {
 		policy.TerminationWaitInSeconds = aws.Int32(bake)
 	}
 	policy.MaximumExecutionTimeoutInSeconds = aws.Int32(min(maxExecution, max(minExecution, waits(ro, bake)+loadingMargin)))
-	config := &types.DeploymentConfig{BlueGreenUpdatePolicy: policy}
-	if guarded {
-		config.AutoRollbackConfiguration = &types.AutoRollbackConfig{}
-		for _, name := range ro.Checks.Alarms {
-			config.AutoRollbackConfiguration.Alarms = append(config.AutoRollbackConfiguration.Alarms, types.Alarm{AlarmName: aws.String(name)})
-		}
+	return &types.DeploymentConfig{BlueGreenUpdatePolicy: policy, AutoRollbackConfiguration: autoRollback(spec, config)}
+}
+
+// autoRollback names the alarms that take an update to that configuration back: the
+// user's, and ours.
+func autoRollback(spec *driver.EndpointSpec, config string) *types.AutoRollbackConfig {
+	if !guarded(spec) {
+		return nil
 	}
-	return config
+	back := &types.AutoRollbackConfig{}
+	for _, name := range spec.Rollout.Checks.Alarms {
+		back.Alarms = append(back.Alarms, types.Alarm{AlarmName: aws.String(name)})
+	}
+	for _, own := range checkAlarms(spec, config) {
+		back.Alarms = append(back.Alarms, types.Alarm{AlarmName: own.AlarmName})
+	}
+	return back
 }
 
 func routing(ro *driver.Rollout, wait int32) *types.TrafficRoutingConfig {

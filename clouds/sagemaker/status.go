@@ -86,11 +86,10 @@ var failureHints = []struct{ part, hint string }{
 	{"Request to service failed", "The platform had an internal error; applying again is safe"},
 }
 
-// endpointReason is FailureReason, what the variants say of themselves, and
-// where to look.
-func endpointReason(o *sm.DescribeEndpointOutput) string {
+// endpointReason is FailureReason, what alarms and the variants say of themselves,
+// and where to look.
+func endpointReason(o *sm.DescribeEndpointOutput, details ...string) string {
 	reason := aws.ToString(o.FailureReason)
-	var details []string
 	for _, v := range o.ProductionVariants {
 		for _, s := range v.VariantStatus {
 			if m := aws.ToString(s.StatusMessage); m != "" && !strings.Contains(reason, m) {

@@ -20,19 +20,24 @@ import (
 
 // The kinds of leftovers, in the order of their removal.
 const (
+	leftoverAlarm  = "alarm"
 	leftoverConfig = "endpoint configuration"
 	leftoverModel  = "model"
 )
 
 // inUse are the names that an endpoint refers to, now or in a pending change.
-type inUse struct{ configs, models []string }
+type inUse struct {
+	configs, models []string
+	pending         string // configuration that a change goes over to, "" for none
+}
 
 func references(now *sm.DescribeEndpointOutput, current *sm.DescribeEndpointConfigOutput) inUse {
 	var use inUse
 	if now != nil {
 		use.configs = append(use.configs, aws.ToString(now.EndpointConfigName))
 		if p := now.PendingDeploymentSummary; p != nil {
-			use.configs = append(use.configs, aws.ToString(p.EndpointConfigName))
+			use.pending = aws.ToString(p.EndpointConfigName)
+			use.configs = append(use.configs, use.pending)
 		}
 	}
 	use.models = modelsOf(current)
@@ -69,7 +74,8 @@ func (d *sagemaker) EndpointLeftovers(ctx context.Context, key driver.Key) ([]dr
 	return d.leftovers(ctx, r, key, inUse{}, "")
 }
 
-// leftovers lists our configurations and Models that are not in use. Without the
+// leftovers lists our configurations and Models that are not in use, and the alarms
+// of changes that are over. Without the
 // permission to list, which nothing else needs, it finds none. standIn is a
 // configuration of ours under a foreign name, or "".
 func (d *sagemaker) leftovers(ctx context.Context, r *region, key driver.Key, use inUse, standIn string) ([]driver.Leftover, error) {
@@ -104,6 +110,17 @@ func (d *sagemaker) leftovers(ctx context.Context, r *region, key driver.Key, us
 			all = append(all, driver.Leftover{Kind: leftoverModel, Name: name})
 		}
 	}
+	watching, err := r.alarmNames(ctx, configForm.stem)
+	if mlerr.Is(err, mlerr.PermissionDenied) {
+		d.log.Warn("alarms that a change has left behind are not looked for", "endpoint", key.Name, "error", err)
+	} else if err != nil {
+		return nil, err
+	}
+	for _, name := range watching {
+		if (computed{configForm.stem, alarmRest}).match(name) {
+			all = append(all, driver.Leftover{Kind: leftoverAlarm, Name: name})
+		}
+	}
 	return r.onlyOurs(ctx, key.Name, all)
 }
 
@@ -136,8 +153,15 @@ func (r *region) onlyOurs(ctx context.Context, endpoint string, all []driver.Lef
 // has none.
 func (r *region) tagsOf(ctx context.Context, l driver.Leftover) (id string, tags map[string]string, err error) {
 	kind := "endpoint-config/"
-	if l.Kind == leftoverModel {
+	switch l.Kind {
+	case leftoverModel:
 		kind = "model/"
+	case leftoverAlarm:
+		if id, err = r.alarmARN(ctx, l.Name); err != nil || id == "" {
+			return "", nil, err
+		}
+		tags, err = r.alarmTags(ctx, id)
+		return id, tags, gone(err)
 	}
 	if id, err = r.arnOf(ctx, kind+l.Name); err != nil {
 		return "", nil, err
@@ -204,7 +228,7 @@ func (r *region) modelNames(ctx context.Context, part string) ([]string, error) 
 	return names, nil
 }
 
-// Sweep removes configurations, then Models. Right before each it looks again at
+// Sweep removes alarms, configurations, then Models. Right before each it looks again at
 // the marks and at what the endpoint refers to: neither the configuration in
 // use nor the one of a pending change may go, nor their Models.
 func (d *sagemaker) Sweep(ctx context.Context, key driver.Key, leftovers []driver.Leftover) error {
@@ -212,7 +236,7 @@ func (d *sagemaker) Sweep(ctx context.Context, key driver.Key, leftovers []drive
 	if err != nil {
 		return err
 	}
-	for _, kind := range []string{leftoverConfig, leftoverModel} {
+	for _, kind := range []string{leftoverAlarm, leftoverConfig, leftoverModel} {
 		for _, l := range leftovers {
 			if l.Kind != kind {
 				continue
@@ -233,6 +257,12 @@ func (r *region) sweepOne(ctx context.Context, key driver.Key, l driver.Leftover
 	use, err := r.inUse(ctx, key.Name)
 	if err != nil {
 		return err
+	}
+	if l.Kind == leftoverAlarm {
+		if use.pending != "" && strings.HasPrefix(l.Name, use.pending+"-") {
+			return nil
+		}
+		return r.dropAlarm(ctx, l.Name)
 	}
 	if l.Kind == leftoverConfig {
 		if slices.Contains(use.configs, l.Name) {

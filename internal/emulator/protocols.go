@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 	"github.com/fxamacker/cbor/v2"
@@ -29,7 +30,7 @@ func (a *aws) rpc(w http.ResponseWriter, r *http.Request, c *call, body []byte) 
 			c.refuse(w, "SerializationException", err.Error(), http.StatusBadRequest)
 			return
 		}
-		body, _ = json.Marshal(in) // plain data
+		body, _ = json.Marshal(epochs(in)) // plain data
 	}
 	out, err := a.sagemaker.Do(r.Context(), sagemaker.Call{Service: c.service, Operation: c.operation, Region: c.region, Body: body, Fault: c.fault})
 	if err == nil && c.cbor {
@@ -112,6 +113,23 @@ func decodeCBOR(body []byte, into *map[string]any) error {
 		return err
 	}
 	return mode.Unmarshal(body, into)
+}
+
+// epochs replaces times by seconds, which they are in JSON.
+func epochs(value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		for key := range v {
+			v[key] = epochs(v[key])
+		}
+	case []any:
+		for i := range v {
+			v[i] = epochs(v[i])
+		}
+	case time.Time:
+		return float64(v.UnixMilli()) / 1000
+	}
+	return value
 }
 
 // encodeCBOR writes times as tagged epoch seconds, as the protocol does.

@@ -148,10 +148,7 @@ func (c *cli) change() {
 		c.run("application-autoscaling put-scaling-policy --policy-name p --policy-type TargetTrackingScaling"+scaled+" --target-tracking-scaling-policy-configuration",
 			`{"TargetValue":70,"PredefinedMetricSpecification":{"PredefinedMetricType":"SageMakerVariantInvocationsPerInstance"}}`)
 		c.want(c.run("application-autoscaling describe-scaling-policies"+scaled+" --query {names:ScalingPolicies[].PolicyName}"), `{"names":["p"]}`)
-	}, func() {
-		c.run("cloudwatch put-metric-alarm --alarm-name a --namespace AWS/SageMaker --metric-name ModelLatency --statistic Average --period 60 --evaluation-periods 1 --threshold 0.5 --comparison-operator GreaterThanThreshold")
-		c.want(c.run("cloudwatch describe-alarms --alarm-names a --query {period:MetricAlarms[0].Period,threshold:MetricAlarms[0].Threshold}"), `{"period":60,"threshold":0.5}`)
-	}, func() {
+	}, c.alarms, func() {
 		c.run("sagemaker add-tags --resource-arn " + arn + "endpoint/fraud --tags Key=a,Value=b")
 		c.want(c.run("sagemaker list-tags --resource-arn " + arn + "endpoint/fraud")["Tags"], `[{"Key":"a","Value":"b"}]`)
 	}, func() {
@@ -167,6 +164,26 @@ func (c *cli) change() {
 		c.refused("ConflictException", "still contains Model Packages", "sagemaker delete-model-package-group --model-package-group-name fraud")
 		c.refused("ValidationError", "not found", "sagemaker-runtime invoke-endpoint --endpoint-name none --body e30= -")
 	})
+}
+
+// alarms watch what the endpoint has answered.
+func (c *cli) alarms() {
+	const put = "cloudwatch put-metric-alarm --namespace AWS/SageMaker --metric-name ModelLatency --period 60 --evaluation-periods 1 --threshold 0.5 --comparison-operator GreaterThanThreshold --alarm-name "
+	c.run(put + "a --statistic Average --tags Key=team,Value=risk")
+	c.refused("ValidationError", "Exactly one of Statistic and ExtendedStatistic", put+"a --statistic Average --extended-statistic p95")
+	found := c.run("cloudwatch describe-alarms --alarm-types MetricAlarm CompositeAlarm --alarm-names a --query {arn:MetricAlarms[0].AlarmArn,period:MetricAlarms[0].Period,threshold:MetricAlarms[0].Threshold}")
+	c.want(found, `{"arn":"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:a","period":60,"threshold":0.5}`)
+	c.sideBySide(func() {
+		c.want(c.run("cloudwatch list-tags-for-resource --resource-arn arn:aws:cloudwatch:eu-west-1:123456789012:alarm:a")["Tags"], `[{"Key":"team","Value":"risk"}]`)
+	}, func() {
+		c.want(c.run("cloudwatch get-metric-data --start-time 2020-01-01T00:00:00Z --end-time 2060-01-01T00:00:00Z --query MetricDataResults[0].{values:Values} --metric-data-queries",
+			`[{"Id":"n","MetricStat":{"Metric":{"Namespace":"AWS/SageMaker","MetricName":"Invocations","Dimensions":[{"Name":"EndpointName","Value":"fraud"},{"Name":"VariantName","Value":"main"}]},"Period":2000000040,"Stat":"Sum"}}]`), `{"values":[1]}`)
+	}, func() {
+		c.run("cloudwatch set-alarm-state --alarm-name a --state-value ALARM --state-reason test")
+		c.want(c.run("cloudwatch describe-alarm-history --alarm-name a --query {all:AlarmHistoryItems[].HistorySummary}"), `{"all":["Alarm updated from INSUFFICIENT_DATA to ALARM"]}`)
+	})
+	c.run("cloudwatch delete-alarms --alarm-names a")
+	c.want(c.run("cloudwatch describe-alarms --query {all:MetricAlarms}"), `{"all":[]}`)
 }
 
 func (c *cli) removal() {

@@ -165,6 +165,12 @@ func (a *account) scaling() {
 	a.call(cw, "PutMetricAlarm", `{"AlarmName":"w","ComparisonOperator":"GreaterThanThreshold","EvaluationPeriods":1,"Period":60,"Threshold":0.5,"MetricName":"m","Namespace":"n","Statistic":"Sum"}`)
 	a.call(cw, "SetAlarmState", `{"AlarmName":"w","StateValue":"OK","StateReason":"r"}`)
 	a.call(cw, "DescribeAlarms", `{"AlarmNames":["w"]}`)
+	a.call(cw, "DescribeAlarmHistory", `{"AlarmName":"w"}`)
+	a.call(cw, "TagResource", `{"ResourceARN":"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:w","Tags":[{"Key":"a","Value":"b"}]}`)
+	a.call(cw, "ListTagsForResource", `{"ResourceARN":"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:w"}`)
+	a.call(cw, "UntagResource", `{"ResourceARN":"arn:aws:cloudwatch:eu-west-1:123456789012:alarm:w","TagKeys":["a"]}`)
+	a.call(cw, "GetMetricData", `{"StartTime":1700000000,"EndTime":1700000060,"MetricDataQueries":[{"Id":"a","MetricStat":{"Period":60,"Stat":"Sum",
+		"Metric":{"Namespace":"AWS/SageMaker","MetricName":"Invocations","Dimensions":[{"Name":"EndpointName","Value":"fraud"},{"Name":"VariantName","Value":"main"}]}}}]}`)
 	a.call(cw, "DeleteAlarms", `{"AlarmNames":["w"]}`)
 }
 

@@ -53,7 +53,8 @@ type pending struct {
 	Reason   string
 	Mode     string // of a failure: "" or "rollback_failed"
 	Alarms   []string
-	Stages   []stage // traffic on the way
+	Watched  time.Time // the alarms have been evaluated until then
+	Stages   []stage   // traffic on the way
 
 	Maintenance bool // by the platform follows
 }

@@ -9,9 +9,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
+	"github.com/mlplane/terraform-provider-ml/internal/emulator/fault"
 	"github.com/mlplane/terraform-provider-ml/internal/emulator/state"
 )
 
@@ -40,6 +43,8 @@ type served struct {
 	variant, model, version, digest, artifact, name string
 	config                                          obj
 	number                                          int
+	status                                          int           // that the container answers
+	latency                                         time.Duration // as the metrics show it
 }
 
 // maxBody is the size limit of a synchronous request, in bytes.
@@ -67,6 +72,9 @@ func (s *Service) Invoke(ctx context.Context, in Invocation) (*Answer, error) {
 	if in.Async {
 		return s.later(in, to)
 	}
+	if to.status >= http.StatusInternalServerError {
+		return nil, modelError(in, to)
+	}
 	body, err := s.answer(to, in.Body)
 	if err != nil {
 		return nil, err
@@ -88,6 +96,9 @@ func (s *Service) later(in Invocation, to served) (*Answer, error) {
 	}
 	a := &Answer{Variant: to.variant, Output: place(output.str("S3OutputPath")) + ".out", Failure: place(output.str("S3FailurePath"))}
 	body, err := s.object(in.InputLocation)
+	if err == nil && to.status >= http.StatusInternalServerError {
+		err = modelError(in, to)
+	}
 	if err == nil {
 		body, err = s.answer(to, body)
 	}
@@ -98,6 +109,12 @@ func (s *Service) later(in Invocation, to served) (*Answer, error) {
 		return a, s.write(a.Failure, []byte("Unable to download the input at "+in.InputLocation+": "+err.Error()))
 	}
 	return a, s.write(a.Output, body)
+}
+
+// modelError is the refusal of a request that the container failed to answer.
+func modelError(in Invocation, to served) error {
+	return &apiError{"ModelError", fmt.Sprintf("Received server error (%d) from primary with message \"internal error\". See the log group /aws/sagemaker/Endpoints/%s in account %s for more information.",
+		to.status, in.Endpoint, AccountID), http.StatusFailedDependency}
 }
 
 func (s *Service) object(uri string) ([]byte, error) {
@@ -134,27 +151,45 @@ func (r *request) route(in Invocation) (served, error) {
 	if err != nil {
 		return served{}, err
 	}
-	fleet := e.Variants
-	if p := e.Pending; p != nil && p.Kind == "update" && spread(n) < p.newShare(r.now()) {
-		fleet = p.Variants
+	fleet, name, at := e.Variants, e.Config, spread(n)
+	if p := e.Pending; p != nil && p.Kind == "update" {
+		if share := p.newShare(r.now()); at < share {
+			fleet, name, at = p.Variants, p.Config, at*100/share
+		} else if share < 100 {
+			at = (at - share) * 100 / (100 - share)
+		}
 	}
-	v := choose(fleet, in.TargetVariant, n)
+	v := choose(fleet, in.TargetVariant, at)
 	if v == nil {
 		return served{}, &apiError{"ValidationError", fmt.Sprintf("Variant %s of endpoint %s not found or has no weight.", in.TargetVariant, in.Endpoint), 400}
 	}
-	v.Served++
-	if err := r.save(e); err != nil {
-		return served{}, err
-	}
 	to := r.describeServed(v)
 	to.config, to.number = config, n
-	return to, nil
+	if to.status, to.latency, err = r.conduct(to, v.Served); err != nil {
+		return served{}, err
+	}
+	v.Served++
+	if err := r.meter(e.Name, name, to); err != nil {
+		return served{}, err
+	}
+	return to, r.save(e)
+}
+
+// conduct is how the version behind a variant answers its n-th request.
+func (r *request) conduct(to served, n int) (status int, latency time.Duration, err error) {
+	var c fault.Conduct
+	if r.o.Conduct != nil {
+		c, err = r.o.Conduct(to.model, to.version)
+	}
+	status, latency = c.Answer(n)
+	return status, latency, err
 }
 
 // spread turns a counter into 0 to 99, evenly and without runs.
 func spread(n int) int { return n * 61 % 100 }
 
-func choose(all []*variant, target string, n int) *variant {
+// choose picks the target, or the variant at a place from 0 to 99 of the weights.
+func choose(all []*variant, target string, place int) *variant {
 	total := 0.0
 	for _, v := range all {
 		if v.Name == target && target != "" && !v.Shadow {
@@ -167,7 +202,7 @@ func choose(all []*variant, target string, n int) *variant {
 	if target != "" || total == 0 {
 		return nil
 	}
-	at := float64(spread(n)) / 100 * total
+	at := float64(place) / 100 * total
 	for _, v := range all {
 		if v.Shadow {
 			continue

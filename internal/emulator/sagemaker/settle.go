@@ -34,17 +34,37 @@ func (r *request) settle(e *endpoint) (present bool, err error) {
 	return true, nil
 }
 
-// guard ends a guarded deployment that is still going on when one of its alarms
-// fires.
+// guard ends a guarded deployment when one of its alarms fires, as soon as it does:
+// over what its fleets answered it may have been before anybody looked.
 func (r *request) guard(p *pending) (changed bool, err error) {
-	if p.Kind != "update" || p.Fails || !r.now().Before(p.Ends) {
+	if p.Kind != "update" || p.Fails || len(p.Alarms) == 0 {
 		return false, nil
 	}
-	firing, err := r.firing(p.Alarms)
-	if err != nil || firing == "" {
+	now, from := r.now(), p.Watched
+	until := now
+	if p.Ends.Before(now) {
+		until = p.Ends
+	}
+	if from.IsZero() {
+		from = p.Began
+	}
+	at, firing, err := r.breach(p.Alarms, from, until)
+	if err != nil {
 		return false, err
 	}
-	p.Fails, p.Reason, p.Ends = true, fmt.Sprintf("One or more configured alarms went into ALARM state: [%s]", firing), r.now()
+	if firing == "" && now.Before(p.Ends) {
+		at = now
+		if firing, err = r.firing(p.Alarms); err != nil {
+			return false, err
+		}
+	}
+	if changed = until.After(from); changed {
+		p.Watched = until
+	}
+	if firing == "" {
+		return changed, nil
+	}
+	p.Fails, p.Reason, p.Ends = true, fmt.Sprintf("One or more configured alarms went into ALARM state: [%s]", firing), at
 	return true, nil
 }
 

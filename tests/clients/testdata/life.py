@@ -7,6 +7,7 @@
 
 It ends with an error where the emulator behaves otherwise than AWS.
 """
+import datetime
 import hashlib
 import io
 import json
@@ -150,6 +151,25 @@ def endpoint():
     check(json.loads(b"".join(e["PayloadPart"]["Bytes"] for e in events))["model"], "fraud")
 
 
+def slow(guarded):
+    """A new fleet whose answers take longer than an alarm allows is taken back, by its answers alone."""
+    of = [{"Name": "EndpointName", "Value": "fraud"}, {"Name": "VariantName", "Value": "main"}, {"Name": "EndpointConfigName", "Value": "two"}]
+    alarms.put_metric_alarm(AlarmName="slow", Namespace="AWS/SageMaker", MetricName="ModelLatency", ExtendedStatistic="p95", Period=60, EvaluationPeriods=1,
+                            Threshold=1000.0, ComparisonOperator="GreaterThanThreshold", TreatMissingData="notBreaching", Dimensions=of)
+    guarded["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": "slow"}]}
+    began = datetime.datetime.now(datetime.timezone.utc)
+    sm.update_endpoint(EndpointName="fraud", EndpointConfigName="two", DeploymentConfig=guarded)
+    while sm.describe_endpoint(EndpointName="fraud")["EndpointStatus"] == "Updating":
+        runtime.invoke_endpoint(EndpointName="fraud", Body=b"{}")
+    check("slow" in status("InService", "one")["FailureReason"], True)
+    newest = alarms.describe_alarm_history(AlarmName="slow", HistoryItemType="StateUpdate", StartDate=began, ScanBy="TimestampAscending")["AlarmHistoryItems"]
+    check("to ALARM" in "".join(i["HistorySummary"] for i in newest), True)
+    stat = {"Metric": {"Namespace": "AWS/SageMaker", "MetricName": "ModelLatency", "Dimensions": of}, "Period": 3600, "Stat": "p95"}
+    data = alarms.get_metric_data(MetricDataQueries=[{"Id": "p", "MetricStat": stat}], StartTime=began, EndTime=began + datetime.timedelta(hours=1))
+    check(data["MetricDataResults"][0]["Values"], [8000.0])
+    alarms.delete_alarms(AlarmNames=["slow"])
+
+
 def change():
     alarms.put_metric_alarm(AlarmName="errors", Namespace="AWS/SageMaker", MetricName="Invocation5XXErrors", Statistic="Sum", Period=60,
                             EvaluationPeriods=1, Threshold=0.5, ComparisonOperator="GreaterThanThreshold")
@@ -164,6 +184,7 @@ def change():
     alarms.set_alarm_state(AlarmName="errors", StateValue="ALARM", StateReason="test")
     sm.get_waiter("endpoint_in_service").wait(EndpointName="fraud", WaiterConfig=QUICK)
     check("errors" in status("InService", "one")["FailureReason"], True)
+    slow(guarded)
 
     sm.update_endpoint(EndpointName="fraud", EndpointConfigName="two")
     sm.get_waiter("endpoint_in_service").wait(EndpointName="fraud", WaiterConfig=QUICK)

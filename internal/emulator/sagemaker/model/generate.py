@@ -28,7 +28,9 @@ SERVICES = {
         RegisterScalableTarget DescribeScalableTargets DeregisterScalableTarget PutScalingPolicy DescribeScalingPolicies
         DeleteScalingPolicy PutScheduledAction DescribeScheduledActions DeleteScheduledAction TagResource UntagResource
         ListTagsForResource"""),
-    "monitoring": ("cloudwatch/2010-08-01", "PutMetricAlarm DescribeAlarms DeleteAlarms SetAlarmState"),
+    "monitoring": ("cloudwatch/2010-08-01", """
+        PutMetricAlarm DescribeAlarms DescribeAlarmHistory DeleteAlarms SetAlarmState GetMetricData
+        TagResource UntagResource ListTagsForResource"""),
     "sts": ("sts/2011-06-15", "AssumeRole AssumeRoleWithWebIdentity GetCallerIdentity"),
 }
 # Fields that newer releases of the service have and this botocore may not.
