@@ -109,12 +109,21 @@ func (c *Cloud) Preflight(ctx context.Context, spec *driver.EndpointSpec, known 
 		return nil, nil
 	}
 	warnings, err = patiently(ctx, c, func() ([]string, error) { return c.driver.Preflight(ctx, spec, known) })
-	if alarms := spec.Rollout.Checks.Alarms; err == nil && len(alarms) > 0 {
-		var firing []driver.Alarm
-		firing, err = patiently(ctx, c, func() ([]driver.Alarm, error) { return c.driver.Firing(ctx, spec.Key, alarms) })
-		for _, a := range firing {
-			warnings = append(warnings, fmt.Sprintf("Alarm %s fires now, and a rollout fails while it does: %s", a.Name, orUnsaid(a.Reason)))
-		}
+	if err != nil || known == nil || len(spec.Rollout.Checks.Alarms) == 0 || spec.Unknown.Has("rollout.checks.alarms") {
+		return warnings, err // what is only created may come together with its alarms
+	}
+	more, err := c.checkAlarms(ctx, spec)
+	return append(warnings, more...), err
+}
+
+// checkAlarms refuses alarms that do not exist, and warns of those that fire.
+func (c *Cloud) checkAlarms(ctx context.Context, spec *driver.EndpointSpec) (warnings []string, err error) {
+	firing, err := patiently(ctx, c, func() ([]driver.Alarm, error) { return c.driver.Firing(ctx, spec.Key, spec.Rollout.Checks.Alarms) })
+	if mlerr.Is(err, mlerr.PermissionDenied) {
+		return []string{"whether the alarms of rollout.checks exist cannot be seen: " + err.Error()}, nil
+	}
+	for _, a := range firing {
+		warnings = append(warnings, fmt.Sprintf("alarm %s fires now, and a rollout fails while it does: %s", a.Name, orUnsaid(a.Reason)))
 	}
 	return warnings, err
 }

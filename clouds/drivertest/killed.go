@@ -19,13 +19,18 @@ func testKilled(t *testing.T, fork func(t *testing.T) Harness, strategy driver.S
 		prepare := func(t *testing.T) *trial {
 			t.Helper()
 			r := newTrial(t, watched(t, fork), strategy)
-			r.spec.Rollout.Checks = driver.Checks{MaxErrorRate: 5}
+			if r.has(byErrors) {
+				r.spec.Rollout.Checks = driver.Checks{MaxErrorRate: 5}
+			}
 			if fails {
 				r.h.Conduct(t, r.two, 50, 0)
 			}
 			return r
 		}
 		undisturbed := prepare(t)
+		if fails && !undisturbed.has(byErrors) {
+			return
+		}
 		if _, err := undisturbed.apply(undisturbed.p.ctx, t, undisturbed.p); mlerr.Is(err, mlerr.RolledBack) != fails {
 			t.Fatalf("undisturbed: %v", err)
 		}

@@ -17,7 +17,10 @@ import (
 
 func testSuccess(t *testing.T, r *trial) {
 	r.spec.SmokeTest = smokeTest("2")
-	r.spec.Rollout.Checks = driver.Checks{SmokeTest: true, MaxErrorRate: 5, MaxLatencyMS: 500}
+	r.spec.Rollout.Checks = driver.Checks{SmokeTest: true}
+	if r.has(byErrors) && r.has(byLatency) {
+		r.spec.Rollout.Checks = driver.Checks{SmokeTest: true, MaxErrorRate: 5, MaxLatencyMS: 500}
+	}
 	before := len(r.h.Objects(t))
 	began := r.h.Clock().Now()
 	r.tick = func(state *driver.EndpointState) {
@@ -79,6 +82,7 @@ func testSmokeFailure(t *testing.T, r *trial) {
 }
 
 func testErrorRate(t *testing.T, r *trial) {
+	r.without(t, byErrors)
 	r.spec.Rollout.Checks = driver.Checks{MaxErrorRate: 5}
 	r.h.Conduct(t, r.two, 50, 0)
 	began := r.h.Clock().Now()
@@ -90,6 +94,7 @@ func testErrorRate(t *testing.T, r *trial) {
 }
 
 func testLatency(t *testing.T, r *trial) {
+	r.without(t, byLatency)
 	r.spec.Rollout.Checks = driver.Checks{MaxLatencyMS: 200}
 	r.h.Conduct(t, r.two, 0, time.Second)
 	r.goesBack(t)
@@ -126,7 +131,11 @@ func testAlarm(t *testing.T, r *trial) {
 	r.tick = nil
 	r.spec.Rollout.Checks.Alarms = []string{"no-such-alarm"}
 	p := start(t, r.h, &Cutter{})
-	_, err := p.Preflight(p.ctx, r.spec, nil)
+	known, err := p.ObserveEndpoint(p.ctx, r.spec.Key, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Preflight(p.ctx, r.spec, known)
 	wantCode(t, err, mlerr.InvalidArgument, "an alarm that does not exist")
 	if mlerr.PathOf(err) != "rollout.checks.alarms" {
 		t.Errorf("path %q", mlerr.PathOf(err))
@@ -200,7 +209,7 @@ func testForeign(t *testing.T, r *trial) {
 }
 
 func testHold(t *testing.T, r *trial) {
-	r.without(t, driver.Use{Path: "rollout.on_failure", Value: "hold"})
+	r.without(t, driver.Use{Path: "rollout.on_failure", Value: "hold"}, byErrors)
 	r.spec.Rollout.OnFailure, r.spec.Rollout.Checks = "hold", driver.Checks{MaxErrorRate: 5}
 	r.h.Conduct(t, r.two, 50, 0)
 	state, err := r.apply(r.p.ctx, t, r.p)
@@ -224,6 +233,7 @@ func testHold(t *testing.T, r *trial) {
 }
 
 func testSilence(t *testing.T, r *trial) {
+	r.without(t, byErrors)
 	r.quiet = true
 	r.spec.Rollout.Checks = driver.Checks{MaxErrorRate: 5}
 	began := r.h.Clock().Now()

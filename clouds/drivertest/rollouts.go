@@ -247,6 +247,15 @@ func (r *trial) goesBack(t *testing.T, words ...string) {
 	serves(t, state, &before)
 }
 
+// The checks by metrics, as uses.
+var (
+	byErrors  = driver.Use{Path: "rollout.checks.max_error_rate"}
+	byLatency = driver.Use{Path: "rollout.checks.max_latency_ms"}
+)
+
+// has reports whether the platform can do that.
+func (r *trial) has(u driver.Use) bool { return r.p.Features().Gap(u) == nil }
+
 // without skips where the platform has a declared gap for one of the uses.
 func (r *trial) without(t *testing.T, uses ...driver.Use) {
 	t.Helper()
