@@ -168,6 +168,11 @@ func (r *endpointRun) trafficStep(name string, shares []driver.Share, aim []stri
 func (r *endpointRun) planDeployment(want *driver.Deployment) (s step, ok bool, err error) {
 	compared := r.compared()
 	now := compared.match(want)
+	if now != nil {
+		if err := r.away(now); err != nil {
+			return step{}, false, err
+		}
+	}
 	switch {
 	case now == nil || now.Repair != "":
 		replicas := max(want.Scaling.Min, liveReplicas(want.Name, r.seen))
@@ -183,9 +188,6 @@ func (r *endpointRun) planDeployment(want *driver.Deployment) (s step, ok bool, 
 	case now.Phase == driver.Failed:
 		return undeployStep(r, now), true, nil
 	case now.Phase != driver.Ready:
-		if err := r.away(now); err != nil {
-			return step{}, false, err
-		}
 		return step{name: "wait until deployment " + want.Name + " is ready", wait: true}, true, nil
 	}
 	return step{}, false, nil

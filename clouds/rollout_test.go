@@ -144,6 +144,36 @@ func TestAway(t *testing.T) {
 	}
 }
 
+// TestBackAgain: a version that is away for a moment at each stage stays in the rollout.
+func TestBackAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, two := w.publish(t, "one"), w.publish(t, "two")
+	if _, err := w.ApplyEndpoint(t.Context(), endpointOf(one), How{Create: true}); err != nil {
+		t.Fatal(err)
+	}
+	spec := endpointOf(two)
+	spec.Rollout = driver.Rollout{Strategy: driver.Linear, Steps: []int{10}, Interval: 10 * time.Minute}
+	before := 0
+	w.clock.slept = func() {
+		w.platform.Edit(fraud, func(s *driver.EndpointState) {
+			for i := range s.Deployments {
+				d := &s.Deployments[i]
+				if d.Model != two || d.Traffic == 0 {
+					continue
+				}
+				d.Phase = driver.Ready
+				if d.Traffic != before {
+					before, d.Phase = d.Traffic, driver.Changing
+				}
+			}
+		})
+	}
+	if _, err := w.ApplyEndpoint(t.Context(), spec, How{Limit: 24 * time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestCheckRollout refuses what no platform can do, at the attribute.
 func TestCheckRollout(t *testing.T) {
 	t.Parallel()

@@ -35,7 +35,7 @@ type rehearsal struct {
 
 func (r *rehearsal) endpoint(platform string) (string, error) {
 	if r.server == nil {
-		server, err := emulator.Start(emulator.Options{StateDir: r.dir, Logger: r.log.Named("rehearsal")})
+		server, err := emulator.Shared(emulator.Options{StateDir: r.dir, Logger: r.log.Named("rehearsal")})
 		if err != nil {
 			return "", mlerr.New(mlerr.Unavailable, "cannot rehearse in %s", r.dir).Because(err).
 				WithHint("Make rehearsal.state_dir a directory that this user may write")

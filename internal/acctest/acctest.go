@@ -8,6 +8,7 @@ package acctest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -62,7 +63,7 @@ func OpenRehearsal(t *testing.T, dir string) *Rehearsal {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := server.Close(); err != nil {
+		if err := errors.Join(server.Close(), emulator.Release(dir)); err != nil {
 			t.Errorf("closing the rehearsal: %v", err)
 		}
 	})

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -56,6 +57,43 @@ type Server struct {
 	servers    []*http.Server
 	endpoints  map[string]string
 	pace       float64
+}
+
+// shared are the servers of this process, by their directories.
+var shared struct {
+	sync.Mutex
+	servers map[string]*Server
+}
+
+// Shared is the one server that all of a process use for a directory; the first starts
+// it, with its options. It runs until the process ends, or until Release.
+func Shared(o Options) (*Server, error) {
+	shared.Lock()
+	defer shared.Unlock()
+	if s := shared.servers[o.StateDir]; s != nil {
+		return s, nil
+	}
+	s, err := Start(o)
+	if err != nil {
+		return nil, err
+	}
+	if shared.servers == nil {
+		shared.servers = map[string]*Server{}
+	}
+	shared.servers[o.StateDir] = s
+	return s, nil
+}
+
+// Release closes the server that this process shares for a directory, if it does.
+func Release(dir string) error {
+	shared.Lock()
+	defer shared.Unlock()
+	s := shared.servers[dir]
+	delete(shared.servers, dir)
+	if s == nil {
+		return nil
+	}
+	return s.Close()
 }
 
 // Start serves the state directory on loopback until Close.
