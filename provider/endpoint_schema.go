@@ -117,21 +117,21 @@ func rolloutAttribute() schema.SingleNestedAttribute {
 	return nested("How a changed deployment takes over. Default: all at once, with rollback on failure.", attributes{
 		"strategy": defaulted(oneOf("Default: `all_at_once`.", driver.Strategies())),
 		"steps": schema.ListAttribute{Optional: true, ElementType: types.Int64Type,
-			MarkdownDescription: "Percents. `canary`: the shares before 100, such as `[5, 25, 50]`. `linear`: one, the size of each step.",
+			MarkdownDescription: "Percents. `canary`: the shares before 100, such as `[5, 25, 50]`. `linear`: one, the size of each step. Default: `[10]`.",
 			Validators:          []validator.List{listvalidator.ValueInt64sAre(int64validator.Between(1, 100)), listvalidator.SizeAtLeast(1)}},
-		"interval":   durationStr("Bake time of each step."),
+		"interval":   durationStr("How long each step is watched before the next; with `all_at_once` and `blue_green` how long the old version waits without requests. Default: `5m`, and nothing with `all_at_once` and no checks by metrics or alarms."),
 		"on_failure": defaulted(oneOf("Whether to go back, or to stop and leave the split. Default: `rollback`.", driver.OnFailures())),
 		"checks": nested("What is judged at each step.", attributes{
 			"smoke_test":     schema.BoolAttribute{Optional: true, MarkdownDescription: "Whether the endpoint's `smoke_test` is sent. Default: `true` where there is one."},
-			"max_error_rate": float("Most failed requests, in percent.", float64validator.Between(0, 100)),
-			"max_latency_ms": integer("Most milliseconds of model latency.", 1, 3600000),
+			"max_error_rate": float("Most of the new version's answers that may have a status of 500 and above, in percent.", float64validator.Between(0, 100)),
+			"max_latency_ms": integer("Most milliseconds that 95 of 100 of the new version's answers may take.", 1, 3600000),
 			"alarms":         set("Names of the platform's own alarms that fail the rollout."),
 		}),
 	})
 }
 
 func smokeTestAttribute() schema.SingleNestedAttribute {
-	return nested("A request that a new deployment must answer as expected before it gets traffic, or, where the platform cannot address it then, right after; the plan tells.", attributes{
+	return nested("A request that a new deployment must answer as expected before it gets traffic. Where the platform cannot address it then, it is sent to an endpoint of its own that is made for the test, and the plan tells.", attributes{
 		"request":      required(str("Body of the request, as the model wants it.")),
 		"content_type": defaulted(str("Content type of the body. Default: `application/json`.")),
 		"expect": nested("What the answer must be.", attributes{
