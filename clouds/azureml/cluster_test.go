@@ -337,8 +337,3 @@ func TestConformanceOnCluster(t *testing.T) {
 	t.Parallel()
 	drivertest.Run(t, func(t *testing.T) drivertest.Harness { return newClustered(t) })
 }
-
-func TestRolloutsOnCluster(t *testing.T) {
-	t.Parallel()
-	drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched { return newClustered(t) })
-}

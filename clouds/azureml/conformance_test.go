@@ -44,11 +44,6 @@ func TestConformance(t *testing.T) {
 	drivertest.Run(t, func(t *testing.T) drivertest.Harness { return newHarness(t) })
 }
 
-func TestRollouts(t *testing.T) {
-	t.Parallel()
-	drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched { return newHarness(t) })
-}
-
 // harness is an emulated subscription. Its time passes only when the core waits.
 type harness struct {
 	dir    string

@@ -25,9 +25,12 @@ const (
 // theAlarm is the alarm of the suite.
 const theAlarm = "fraud-alarm"
 
-// RunRollouts holds a platform to what a rollout promises, for every strategy and
-// everything that can come between. newHarness makes an empty platform.
-func RunRollouts(t *testing.T, newHarness func(t *testing.T) Watched) {
+// RunRollouts holds a platform to what a rollout promises, for those strategies, or all,
+// and everything that can come between. newHarness makes an empty platform.
+func RunRollouts(t *testing.T, newHarness func(t *testing.T) Watched, strategies ...driver.Strategy) {
+	if len(strategies) == 0 {
+		strategies = driver.Strategies()
+	}
 	fork := forks(t, func(t *testing.T) Harness {
 		t.Helper()
 		h := newHarness(t)
@@ -37,7 +40,7 @@ func RunRollouts(t *testing.T, newHarness func(t *testing.T) Watched) {
 		mustEndpoint(t, p, endpointSpec(t, h, p, "fraud", pair(one)), true)
 		return h
 	})
-	for _, strategy := range driver.Strategies() {
+	for _, strategy := range strategies {
 		t.Run(string(strategy), func(t *testing.T) {
 			for _, o := range outcomes {
 				t.Run(o.name, func(t *testing.T) {

@@ -19,13 +19,3 @@ func TestConformance(t *testing.T) {
 		})
 	}
 }
-
-func TestRollouts(t *testing.T) {
-	t.Parallel()
-	for _, serving := range []string{"deployment", "kserve"} {
-		t.Run(serving, func(t *testing.T) {
-			t.Parallel()
-			drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched { return kubetest.Emulated(t, serving) })
-		})
-	}
-}

@@ -106,8 +106,8 @@ func TestRefusedEndpoints(t *testing.T) {
 	}
 }
 
-// TestRollouts: what can be done in steps, and what Terraform does not know yet, is not refused.
-func TestRollouts(t *testing.T) {
+// TestSteps: what can be done in steps, and what Terraform does not know yet, is not refused.
+func TestSteps(t *testing.T) {
 	t.Parallel()
 	measured := driver.Checks{MaxErrorRate: 1, MaxLatencyMS: 100, Alarms: []string{"errors"}}
 	for reason, change := range map[string]func(*driver.EndpointSpec){
