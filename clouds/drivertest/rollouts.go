@@ -47,7 +47,7 @@ func RunRollouts(t *testing.T, newHarness func(t *testing.T) Watched, strategies
 					t.Parallel()
 					t.Log(o.reason)
 					r := newTrial(t, watched(t, fork), strategy)
-					defer r.count(t, o.loses)()
+					defer r.count(t, o.calls)()
 					o.run(t, r)
 				})
 			}
@@ -83,23 +83,32 @@ func pair(ref driver.VersionRef) driver.Deployment {
 	return d
 }
 
+// customers are what becomes of those who call while a rollout goes on.
+type customers int
+
+const (
+	keep customers = iota // no request is lost
+	lose                  // the new version answers badly: its share of the requests may be lost
+	none                  // nobody calls
+)
+
 var outcomes = []struct {
 	name   string
 	reason string
-	loses  bool // the new version answers badly: its share of the requests may be lost
+	calls  customers
 	run    func(t *testing.T, r *trial)
 }{
-	{"success", "every stage is watched, and then the new version serves alone", false, testSuccess},
-	{"smoke failure", "what answers wrongly gets no request where it can be tested without", false, testSmokeFailure},
-	{"error rate", "what fails too often goes back from the stage it has come to", true, testErrorRate},
-	{"latency", "what is too slow goes back from the stage it has come to", false, testLatency},
-	{"never ready", "what does not start gets no request", false, testNeverReady},
-	{"platform rollback", "an alarm of the platform ends the rollout, and the apply says which", false, testAlarm},
-	{"interrupted", "an interrupted rollout goes on from where it was", false, testInterrupted},
-	{"foreign change", "traffic that somebody else moves meanwhile is not moved back behind their back", false, testForeign},
-	{"hold", "a rollout that fails and is held leaves the split, and goes on from there", true, testHold},
-	{"silence", "what nobody calls cannot be measured: it is watched once more, and goes on with a warning", false, testSilence},
-	{"live capacity", "the new version has as many replicas as the old one had come to, as long as it may need them", false, testLiveCapacity},
+	{"success", "every stage is watched, and then the new version serves alone", keep, testSuccess},
+	{"smoke failure", "what answers wrongly gets no request where it can be tested without", keep, testSmokeFailure},
+	{"error rate", "what fails too often goes back from the stage it has come to", lose, testErrorRate},
+	{"latency", "what is too slow goes back from the stage it has come to", keep, testLatency},
+	{"never ready", "what does not start gets no request", keep, testNeverReady},
+	{"platform rollback", "an alarm of the platform ends the rollout, and the apply says which", keep, testAlarm},
+	{"interrupted", "an interrupted rollout goes on from where it was", keep, testInterrupted},
+	{"foreign change", "traffic that somebody else moves meanwhile is not moved back behind their back", keep, testForeign},
+	{"hold", "a rollout that fails and is held leaves the split, and goes on from there", lose, testHold},
+	{"silence", "what nobody calls cannot be measured: it is watched once more, and goes on with a warning", none, testSilence},
+	{"live capacity", "the new version has as many replicas as the old one had come to, as long as it may need them", keep, testLiveCapacity},
 }
 
 // trial is one rollout from version one to version two.
@@ -109,7 +118,8 @@ type trial struct {
 	spec     *driver.EndpointSpec
 	one, two driver.VersionRef
 	watcher  *process
-	quiet    bool
+	quiet    bool          // the suite sends no requests
+	live     bool          // customers call
 	interval time.Duration // how long each stage is watched: longer than the platform's metrics are late
 	looked   time.Time
 	shares   []int // of version two, whenever time passed
@@ -136,20 +146,21 @@ func newTrial(t *testing.T, h Watched, strategy driver.Strategy) *trial {
 
 // count has customers call the endpoint, if the platform has some, until the function
 // that it returns, which says how many of their requests were lost.
-func (r *trial) count(t *testing.T, loses bool) func() {
+func (r *trial) count(t *testing.T, who customers) func() {
 	t.Helper()
 	loaded, ok := r.h.(Loaded)
-	if !ok {
+	if !ok || who == none {
 		return func() {}
 	}
 	stop := loaded.Load(t, r.spec.Key)
 	if stop == nil {
 		return func() {}
 	}
+	r.live = true
 	return func() {
 		requests, lost := stop()
 		t.Logf("counted: %s: %d requests, %d lost", t.Name(), requests, lost)
-		if most := requests * r.first() / 100; requests == 0 || lost > most || (lost > 0 && !loses) {
+		if most := requests * r.first() / 100; requests == 0 || lost > most || (lost > 0 && who == keep) {
 			t.Errorf("%d of %d requests were lost", lost, requests)
 		}
 	}

@@ -94,8 +94,12 @@ func TestRolloutWatched(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := acctest.NewRehearsal(t)
-			of := func(content string) string { return p.config(t, r, content, endpoint(large+"\n scaling = { min = 2 }", guarded)) }
-			serves := func(version string) statecheck.StateCheck { return has(theEndpoint, "deployments.main.model_version", text(version)) }
+			of := func(content string) string {
+				return p.config(t, r, content, endpoint(large+"\n scaling = { min = 2 }", guarded))
+			}
+			serves := func(version string) statecheck.StateCheck {
+				return has(theEndpoint, "deployments.main.model_version", text(version))
+			}
 			bad := fault.Conduct{Model: "fraud", Version: "2", ErrorPercent: 50}
 			run(t,
 				resource.TestStep{Config: of("one"), ConfigStateChecks: []statecheck.StateCheck{serves("1")}},
