@@ -16,10 +16,16 @@ import (
 // would take many times as long for the emulators here.
 func TestRollouts(t *testing.T) {
 	t.Parallel()
-	drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched { return newHarness(t) })
+	drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched {
+		t.Helper()
+		return newHarness(t)
+	})
 }
 
 func TestRolloutsOnCluster(t *testing.T) {
 	t.Parallel()
-	drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched { return newClustered(t) }, driver.Canary)
+	drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched {
+		t.Helper()
+		return newClustered(t)
+	}, drivertest.Some{Strategies: []driver.Strategy{driver.Canary}})
 }

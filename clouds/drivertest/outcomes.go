@@ -260,7 +260,7 @@ func testLiveCapacity(t *testing.T, r *trial) {
 	fewest := map[string]int{}
 	r.tick = func(state *driver.EndpointState) {
 		for i := range state.Deployments {
-			if now := &state.Deployments[i]; len(state.Deployments) > 1 && r.underWay(state) {
+			if now := &state.Deployments[i]; now.Phase == driver.Ready && len(state.Deployments) > 1 && r.underWay(state) {
 				fewest[now.Model.Version] = min(now.Replicas, cmp.Or(fewest[now.Model.Version], now.Replicas))
 			}
 		}

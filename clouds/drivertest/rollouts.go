@@ -25,12 +25,16 @@ const (
 // theAlarm is the alarm of the suite.
 const theAlarm = "fraud-alarm"
 
-// RunRollouts holds a platform to what a rollout promises, for those strategies, or all,
-// and everything that can come between. newHarness makes an empty platform.
-func RunRollouts(t *testing.T, newHarness func(t *testing.T) Watched, strategies ...driver.Strategy) {
-	if len(strategies) == 0 {
-		strategies = driver.Strategies()
-	}
+// Some are a part of the suite of rollouts. Empty fields are all.
+type Some struct {
+	Strategies []driver.Strategy
+	Outcomes   []string
+}
+
+// RunRollouts holds a platform to what a rollout promises, for every strategy and
+// everything that can come between, or some of it. newHarness makes an empty platform.
+func RunRollouts(t *testing.T, newHarness func(t *testing.T) Watched, parts ...Some) {
+	t.Helper()
 	fork := forks(t, func(t *testing.T) Harness {
 		t.Helper()
 		h := newHarness(t)
@@ -40,27 +44,42 @@ func RunRollouts(t *testing.T, newHarness func(t *testing.T) Watched, strategies
 		mustEndpoint(t, p, endpointSpec(t, h, p, "fraud", pair(one)), true)
 		return h
 	})
-	for _, strategy := range strategies {
-		t.Run(string(strategy), func(t *testing.T) {
-			for _, o := range outcomes {
-				t.Run(o.name, func(t *testing.T) {
-					t.Parallel()
-					t.Log(o.reason)
-					r := newTrial(t, watched(t, fork), strategy)
-					defer r.count(t, o.calls)()
-					o.run(t, r)
-				})
+	if len(parts) == 0 {
+		parts = []Some{{}}
+	}
+	for _, part := range parts {
+		for _, strategy := range driver.Strategies() {
+			if len(part.Strategies) == 0 || slices.Contains(part.Strategies, strategy) {
+				t.Run(string(strategy), func(t *testing.T) { runOutcomes(t, fork, strategy, part.Outcomes) })
 			}
-			t.Run("killed", func(t *testing.T) {
-				t.Parallel()
-				t.Log("a process that dies at any call of a rollout is continued by the next")
-				testKilled(t, fork, strategy)
-			})
-			t.Run("abandoned", func(t *testing.T) {
-				t.Parallel()
-				t.Log("a rollout that was killed, and is not wanted any more, leaves nothing")
-				testAbandoned(t, fork, strategy)
-			})
+		}
+	}
+}
+
+func runOutcomes(t *testing.T, fork func(t *testing.T) Harness, strategy driver.Strategy, names []string) {
+	t.Helper()
+	for _, o := range outcomes {
+		if len(names) > 0 && !slices.Contains(names, o.name) {
+			continue
+		}
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			t.Log(o.reason)
+			r := newTrial(t, watched(t, fork), strategy)
+			defer r.count(t, o.calls)()
+			o.run(t, r)
+		})
+	}
+	for name, run := range map[string]func(*testing.T, func(*testing.T) Harness, driver.Strategy){
+		"killed":    testKilled,    // a process that dies at any call of a rollout is continued by the next
+		"abandoned": testAbandoned, // a rollout that was killed, and is not wanted any more, leaves nothing
+	} {
+		if len(names) > 0 && !slices.Contains(names, name) {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, fork, strategy)
 		})
 	}
 }

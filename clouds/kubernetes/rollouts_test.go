@@ -17,10 +17,13 @@ import (
 // would take many times as long for the emulators here.
 func TestRollouts(t *testing.T) {
 	t.Parallel()
-	for serving, strategies := range map[string][]driver.Strategy{"deployment": driver.Strategies(), "kserve": {driver.Canary}} {
+	for serving, part := range map[string]drivertest.Some{"deployment": {}, "kserve": {Strategies: []driver.Strategy{driver.Canary}}} {
 		t.Run(serving, func(t *testing.T) {
 			t.Parallel()
-			drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched { return kubetest.Emulated(t, serving) }, strategies...)
+			drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched {
+				t.Helper()
+				return kubetest.Emulated(t, serving)
+			}, part)
 		})
 	}
 }

@@ -15,5 +15,8 @@ import (
 // would take many times as long for the emulators here.
 func TestRollouts(t *testing.T) {
 	t.Parallel()
-	drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched { return newHarnessAt(t, realTime) })
+	drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched {
+		t.Helper()
+		return newHarnessAt(t, realTime)
+	})
 }

@@ -16,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/clouds/drivertest"
 	"github.com/mlplane/terraform-provider-ml/clouds/kubernetes"
 	"github.com/mlplane/terraform-provider-ml/internal/runtimes"
@@ -51,7 +52,8 @@ func TestRollouts(t *testing.T) {
 	drivertest.RunRollouts(t, func(t *testing.T) drivertest.Watched {
 		t.Helper()
 		return conforming(t, c, "deployment")
-	})
+	}, drivertest.Some{Strategies: []driver.Strategy{driver.Canary}},
+		drivertest.Some{Strategies: []driver.Strategy{driver.AllAtOnce, driver.Linear, driver.BlueGreen}, Outcomes: []string{"success", "error rate"}})
 }
 
 // conformable is the cluster with the images that the suites serve.

@@ -61,6 +61,13 @@ func (c *Cluster) Load(t *testing.T, key driver.Key) (stop func() (requests, los
 		return nil
 	}
 	call := c.caller(t, key)
+	// A gateway goes by a route a moment after its controller has accepted it.
+	for range 200 {
+		if status, err := call(t.Context()); err == nil && status == http.StatusOK {
+			break
+		}
+		_ = wait.Real{}.Sleep(t.Context(), respite)
+	}
 	ctx, end := context.WithCancel(t.Context())
 	var done sync.WaitGroup
 	requests, lost := 0, 0
