@@ -169,7 +169,7 @@ func (c *Cloud) unfinished(s *driver.EndpointState) string {
 	case s.Marks.Incomplete:
 		return "its creation was not completed"
 	case s.Marks.Untested:
-		return "what it serves has not passed its smoke test"
+		return "a smoke test was not completed"
 	case len(s.Leftovers) > 0:
 		return fmt.Sprintf("an earlier change has left behind the %s %s", s.Leftovers[0].Kind, s.Leftovers[0].Name)
 	}
