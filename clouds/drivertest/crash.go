@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/mlplane/terraform-provider-ml/clouds"
@@ -70,24 +71,25 @@ func testCutOff(t *testing.T, newHarness func(t *testing.T) Harness) {
 func forks(t *testing.T, prepare func(t *testing.T) Harness) func(t *testing.T) Harness {
 	t.Helper()
 	prepared := prepare(t)
+	var mu sync.Mutex
 	first := prepared.Fork(t)
-	if first == nil {
-		return func(t *testing.T) Harness {
-			t.Helper()
-			if h := prepared; h != nil {
-				prepared = nil
-				return h
-			}
-			return prepare(t)
-		}
+	forked := first != nil
+	if !forked {
+		first = prepared
 	}
 	return func(t *testing.T) Harness {
 		t.Helper()
-		if h := first; h != nil {
-			first = nil
+		mu.Lock()
+		h := first
+		first = nil
+		mu.Unlock()
+		switch {
+		case h != nil:
 			return h
+		case forked:
+			return prepared.Fork(t)
 		}
-		return prepared.Fork(t)
+		return prepare(t)
 	}
 }
 

@@ -222,7 +222,7 @@ func testHold(t *testing.T, r *trial) {
 		t.Errorf("it was held with %d percent at the new version, want %d, beside the old one", share, r.first())
 	}
 	r.h.Conduct(t, r.two, 0, 0)
-	if err := r.h.Clock().Sleep(r.p.ctx, time.Hour); err != nil {
+	if err := r.h.Clock().Sleep(r.p.ctx, 2*r.interval); err != nil {
 		t.Fatal(err)
 	}
 	r.shares = nil
