@@ -155,7 +155,7 @@ func newTrial(t *testing.T, h Watched, strategy driver.Strategy) *trial {
 	}
 	r.one, r.two = driver.VersionRef{Key: key, Version: "1"}, driver.VersionRef{Key: key, Version: "2"}
 	r.spec = endpointSpec(t, h, r.p, "fraud", pair(r.two))
-	if r.interval = 3 * r.p.Features().MetricsDelay; r.interval == 0 {
+	if r.interval = 5 * r.p.Features().MetricsDelay; r.interval == 0 {
 		r.interval = 2 * time.Minute
 	}
 	r.spec.Rollout = driver.Rollout{Strategy: strategy, Interval: r.interval, OnFailure: "rollback", Steps: r.steps(strategy)}
@@ -269,6 +269,9 @@ func (r *trial) succeeds(t *testing.T) {
 func (r *trial) goesBack(t *testing.T, words ...string) {
 	t.Helper()
 	state, err := r.apply(r.p.ctx, t, r.p)
+	for _, w := range r.warnings {
+		t.Log("warned:", w)
+	}
 	wantCode(t, err, mlerr.RolledBack, "a rollout that went wrong")
 	for _, w := range words {
 		if !strings.Contains(err.Error(), w) {

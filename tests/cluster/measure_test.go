@@ -115,9 +115,9 @@ func (w *watching) Alarm(t *testing.T, name string, fires bool) {
 	})
 }
 
-// TestMeasure counts what a real Prometheus has seen of requests through a real gateway.
-func TestMeasure(t *testing.T) {
-	t.Parallel()
+// TestMeasure counts what a real Prometheus has seen of requests through a real gateway,
+// before others change its routes.
+func TestMeasure(t *testing.T) { //nolint:paralleltest // see above
 	c := kube.Use(t)
 	cluster := conforming(t, c, "deployment")
 	d, err := kubernetes.Open(cluster.Config)
