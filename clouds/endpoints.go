@@ -343,6 +343,14 @@ func exists(key driver.Key, kind driver.Kind) error {
 // DestroyEndpoint removes the endpoint and everything of ours that served only
 // it. Absent is success.
 func (c *Cloud) DestroyEndpoint(ctx context.Context, key driver.Key, how How) error {
+	err := c.destroyEndpoint(ctx, key, how)
+	if _, proves := c.proves(); err == nil && proves {
+		err = c.removeProof(ctx, key, how) // of a run that was cut off
+	}
+	return err
+}
+
+func (c *Cloud) destroyEndpoint(ctx context.Context, key driver.Key, how How) error {
 	r := c.converger("endpoint "+key.ID(), how)
 	var seen *driver.EndpointState
 	next := func(ctx context.Context) (step, error) {
@@ -363,16 +371,12 @@ func (c *Cloud) DestroyEndpoint(ctx context.Context, key driver.Key, how How) er
 		}
 		return deleteStep(c, "delete", seen), nil
 	}
-	err := r.run(ctx, next, func() string {
+	return r.run(ctx, next, func() string {
 		if seen == nil {
 			return ""
 		}
 		return seen.Reason
 	})
-	if _, proves := c.proves(); err == nil && proves && !strings.HasSuffix(key.Name, proofSuffix) {
-		err = c.removeProof(ctx, key, how)
-	}
-	return err
 }
 
 // deleteStep removes an endpoint, which may take several steps: what is left of it is

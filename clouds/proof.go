@@ -73,8 +73,8 @@ func (r *endpointRun) planProof() (step, bool) {
 	}}, true
 }
 
-// prove makes the endpoint, tests it and removes it. What it fails with is told, and
-// also that it could not be removed.
+// prove makes the endpoint, tests it and removes it. What cannot be removed beside a
+// failure is tried again when the run goes back.
 func (r *endpointRun) prove(ctx context.Context, fresh []driver.Deployment) error {
 	spec := proofSpec(r.spec, fresh)
 	how := How{Limit: r.remaining(), Progress: r.how.Progress}
@@ -152,7 +152,7 @@ func (c *Cloud) removeProof(ctx context.Context, of driver.Key, how How) error {
 	if err != nil && !mlerr.Is(err, mlerr.NotFound) {
 		return mlerr.Annotate(err, "cannot look for the endpoint of the smoke test")
 	}
-	return c.DestroyEndpoint(ctx, proofKey(of), how)
+	return c.destroyEndpoint(ctx, proofKey(of), how)
 }
 
 // planUnproof removes what an earlier run has left of a smoke test: an endpoint that

@@ -221,8 +221,7 @@ func (p *endpointPlan) deploys(was, is *driver.Settings) bool {
 // explain tells what a user might not expect of the change.
 func (p *endpointPlan) explain(m members, diags *diag.Diagnostics) {
 	f := p.cloud.Features()
-	changes := p.prior == nil || !m["deployments"].Equal(p.prior["deployments"]) || !m["smoke_test"].Equal(p.prior["smoke_test"])
-	if p.spec.SmokeTest != nil && !f.TestBeforeTraffic && changes {
+	if p.spec.SmokeTest != nil && !f.TestBeforeTraffic && p.prior != nil && !m["deployments"].Equal(p.prior["deployments"]) {
 		diags.AddAttributeWarning(path.Root("smoke_test"), "The smoke test has an endpoint of its own", sentence(f.SmokeTestBy))
 	}
 	if p.known != nil && p.known.Unfinished != "" {

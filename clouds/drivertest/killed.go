@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/mlplane/terraform-provider-ml/clouds"
 	"github.com/mlplane/terraform-provider-ml/clouds/driver"
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
@@ -68,7 +69,7 @@ func (r *trial) endsWell(t *testing.T, cut *process) {
 }
 
 // testAbandoned ends the process behind every change of a rollout, and then applies
-// what served before.
+// what served before, or destroys the endpoint.
 func testAbandoned(t *testing.T, fork func(t *testing.T) Harness, strategy driver.Strategy) {
 	t.Helper()
 	prepare := func(t *testing.T) *trial {
@@ -82,20 +83,37 @@ func testAbandoned(t *testing.T, fork func(t *testing.T) Harness, strategy drive
 	if _, err := undisturbed.apply(undisturbed.p.ctx, t, undisturbed.p); err != nil {
 		t.Fatalf("undisturbed: %v", err)
 	}
-	for _, at := range sample(undisturbed.p, true) {
-		t.Run(fmt.Sprintf("call %d", at), func(t *testing.T) {
-			t.Parallel()
-			r := prepare(t)
-			cut := start(t, r.h, &Cutter{At: at, After: true})
-			if _, err := r.apply(cut.ctx, t, cut); err != nil && !isCut(err) {
-				t.Fatalf("cut at %v: the process failed by itself: %v", cut.Calls(), err)
-			}
-			r.spec.Deployments, r.spec.SmokeTest = []driver.Deployment{pair(r.one)}, smokeTest("1")
-			r.spec.Deployments[0].Compute, _ = r.h.Compute()
-			r.succeeds(t)
-			if now := r.h.Objects(t); len(now) != before {
-				t.Fatalf("cut at %v: what is left is %v", cut.Calls(), now)
-			}
-		})
+	at := sample(undisturbed.p, true)
+	undisturbed.destroy(t)
+	without := len(undisturbed.h.Objects(t))
+	for _, call := range at {
+		for ends, left := range map[string]int{"reverted": before, "destroyed": without} {
+			t.Run(fmt.Sprintf("%s at call %d", ends, call), func(t *testing.T) {
+				t.Parallel()
+				r := prepare(t)
+				cut := start(t, r.h, &Cutter{At: call, After: true})
+				if _, err := r.apply(cut.ctx, t, cut); err != nil && !isCut(err) {
+					t.Fatalf("cut at %v: the process failed by itself: %v", cut.Calls(), err)
+				}
+				if ends == "destroyed" {
+					r.destroy(t)
+				} else {
+					r.spec.Deployments, r.spec.SmokeTest = []driver.Deployment{pair(r.one)}, smokeTest("1")
+					r.spec.Deployments[0].Compute, _ = r.h.Compute()
+					r.succeeds(t)
+				}
+				if now := r.h.Objects(t); len(now) != left {
+					t.Fatalf("cut at %v: what is left is %v", cut.Calls(), now)
+				}
+			})
+		}
+	}
+}
+
+func (r *trial) destroy(t *testing.T) {
+	t.Helper()
+	p := start(t, r.h, &Cutter{})
+	if err := p.DestroyEndpoint(p.ctx, r.spec.Key, clouds.How{Limit: limit}); err != nil {
+		t.Fatalf("destroy: %v", err)
 	}
 }
