@@ -195,10 +195,10 @@ func (r *endpointRun) planDeployment(want *driver.Deployment) (s step, ok bool, 
 
 // atLeast is what is wanted, except that an autoscaled deployment keeps so many
 // replicas: while it has few requests its autoscaler would take away what it needs
-// when it has all.
+// when it has all. One that may be at zero stays so: that is another kind of deployment.
 func (r *endpointRun) atLeast(name string, replicas int) *driver.EndpointSpec {
 	want := wanted(name, r.spec)
-	if !want.Scaling.Automatic() || want.Scaling.Min >= replicas {
+	if !want.Scaling.Automatic() || want.Scaling.Min == 0 || want.Scaling.Min >= replicas {
 		return r.spec
 	}
 	spec := *r.spec

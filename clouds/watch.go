@@ -109,7 +109,7 @@ func (r *endpointRun) keepReplicas(ro rollout) (step, bool) {
 		return step{}, false
 	}
 	for _, now := range ro.leaving {
-		if now.Traffic == 0 || !now.Owned || !now.Scaling.Automatic() || now.Scaling.Min >= now.Replicas || r.kept[now.ID] {
+		if now.Traffic == 0 || !now.Owned || !now.Scaling.Automatic() || now.Scaling.Min == 0 || now.Scaling.Min >= now.Replicas || r.kept[now.ID] {
 			continue
 		}
 		held := now.Deployment
