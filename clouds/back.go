@@ -62,7 +62,7 @@ func specOf(state *driver.EndpointState, wanting comparison, whole bool) *driver
 		Rollout: driver.Rollout{Strategy: driver.AllAtOnce}}
 	for i := range state.Deployments {
 		d := &state.Deployments[i]
-		want := wanted(d.Name, wanting.spec)
+		want := wanting.spec.Find(d.Name)
 		if wanting.incumbent(d.Name) != d || (!whole && !d.Owned && want == nil) {
 			continue
 		}
@@ -85,7 +85,7 @@ func specOf(state *driver.EndpointState, wanting comparison, whole bool) *driver
 // otherwise.
 func (c comparison) incumbent(name string) *driver.DeploymentState {
 	var best *driver.DeploymentState
-	want := wanted(name, c.spec)
+	want := c.spec.Find(name)
 	for i := range c.seen.Deployments {
 		now := &c.seen.Deployments[i]
 		if now.Name != name || now.Phase != driver.Ready || (want != nil && c.match(want) == now) {

@@ -40,7 +40,7 @@ func (c comparison) whole() []string {
 		}
 	}
 	for i := range c.seen.Deployments {
-		if wanted(c.seen.Deployments[i].Name, c.spec) == nil {
+		if c.spec.Find(c.seen.Deployments[i].Name) == nil {
 			all = append(all, "deployments."+c.seen.Deployments[i].Name+": removed")
 		}
 	}
@@ -126,7 +126,7 @@ func (c comparison) traffic() (shares []driver.Share, aim []string) {
 	for i := range c.seen.Deployments {
 		now := &c.seen.Deployments[i]
 		share := driver.Share{ID: now.ID, Name: now.Name}
-		want := wanted(now.Name, c.spec)
+		want := c.spec.Find(now.Name)
 		switch {
 		case want != nil && c.match(want) == now:
 			share.Traffic, share.Mirror = want.Traffic, want.Mirror
@@ -153,15 +153,6 @@ func predecessor(name string, seen *driver.EndpointState) *driver.DeploymentStat
 	return best
 }
 
-func wanted(name string, spec *driver.EndpointSpec) *driver.Deployment {
-	for i := range spec.Deployments {
-		if spec.Deployments[i].Name == name {
-			return &spec.Deployments[i]
-		}
-	}
-	return nil
-}
-
 func liveReplicas(name string, seen *driver.EndpointState) int {
 	most := 0
 	for i := range seen.Deployments {
@@ -176,7 +167,7 @@ func liveReplicas(name string, seen *driver.EndpointState) int {
 // ours receive, and which are not ours to take away.
 func foreignTraffic(what string, spec *driver.EndpointSpec, seen *driver.EndpointState) error {
 	for i := range seen.Deployments {
-		if now := &seen.Deployments[i]; !now.Owned && wanted(now.Name, spec) == nil && now.Traffic > 0 {
+		if now := &seen.Deployments[i]; !now.Owned && spec.Find(now.Name) == nil && now.Traffic > 0 {
 			return mlerr.New(mlerr.InUse, "%s sends %d percent of its requests to deployment %s, which is not ours", what, now.Traffic, now.Name).
 				At("deployments").WithHint("Add deployments.%s to the configuration, or take its traffic away with the tool that made it", now.Name)
 		}

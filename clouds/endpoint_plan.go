@@ -128,7 +128,7 @@ func (r *endpointRun) planSeparate(ctx context.Context) (step, bool, error) {
 	}
 	for i := range seen.Deployments {
 		now := &seen.Deployments[i]
-		want := wanted(now.Name, spec)
+		want := spec.Find(now.Name)
 		if (!now.Owned && want == nil) || (want != nil && compared.match(want) == now) {
 			continue
 		}
@@ -197,13 +197,13 @@ func (r *endpointRun) planDeployment(want *driver.Deployment) (s step, ok bool, 
 // replicas: while it has few requests its autoscaler would take away what it needs
 // when it has all. One that may be at zero stays so: that is another kind of deployment.
 func (r *endpointRun) atLeast(name string, replicas int) *driver.EndpointSpec {
-	want := wanted(name, r.spec)
+	want := r.spec.Find(name)
 	if !want.Scaling.Automatic() || want.Scaling.Min == 0 || want.Scaling.Min >= replicas {
 		return r.spec
 	}
 	spec := *r.spec
 	spec.Deployments = slices.Clone(spec.Deployments)
-	held := wanted(name, &spec)
+	held := spec.Find(name)
 	held.Scaling.Min, held.Scaling.Max = replicas, max(replicas, held.Scaling.Max)
 	return &spec
 }

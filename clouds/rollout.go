@@ -89,7 +89,7 @@ func (c comparison) rollout() rollout {
 	names, removed := map[string]bool{}, false
 	for i := range c.seen.Deployments {
 		now := &c.seen.Deployments[i]
-		want := wanted(now.Name, c.spec)
+		want := c.spec.Find(now.Name)
 		switch {
 		case want != nil && c.match(want) == now, want == nil && !now.Owned:
 		case now.Phase == driver.Deleting:
@@ -110,7 +110,7 @@ func (c comparison) rollout() rollout {
 
 // share is what one of coming has at a stage: its part, rounded up.
 func (r rollout) share(now *driver.DeploymentState, percent int) int {
-	return (wanted(now.Name, r.spec).Traffic*percent + full - 1) / full
+	return (r.spec.Find(now.Name).Traffic*percent + full - 1) / full
 }
 
 // reached is the last of stages that all have come to, 0 before the first. exact is
@@ -135,7 +135,7 @@ func (r rollout) reached(stages []int) (percent int, exact bool) {
 func (r rollout) at(percent int) []driver.Share {
 	live := map[string]*driver.Share{}
 	for i := range r.seen.Deployments {
-		if now := &r.seen.Deployments[i]; now.Owned || wanted(now.Name, r.spec) != nil {
+		if now := &r.seen.Deployments[i]; now.Owned || r.spec.Find(now.Name) != nil {
 			live[now.ID] = &driver.Share{ID: now.ID, Name: now.Name, Traffic: now.Traffic, Mirror: now.Mirror}
 		}
 	}

@@ -42,25 +42,31 @@ func (r *endpointRun) planTraffic(ctx context.Context) (step, bool, error) {
 	compared := r.compared()
 	final, aim := compared.traffic()
 	ro := compared.rollout()
-	if r.failure != nil || len(ro.coming) == 0 {
-		if len(aim) == 0 {
-			return step{}, false, nil
+	name := "set traffic"
+	if r.failure == nil && len(ro.coming) > 0 {
+		if s, ok, err := r.planStage(ctx, ro, len(aim) == 0); ok || err != nil {
+			return s, ok, err
 		}
-		return r.trafficStep("set traffic", final, aim)
+		name = "give all requests to what is wanted"
 	}
+	if len(aim) == 0 {
+		return step{}, false, nil
+	}
+	return r.trafficStep(name, final, aim)
+}
+
+// planStage watches the stage that a rollout is at, and goes to the next one before
+// 100. ok is false when there is none; settled is whether all have what is wanted.
+func (r *endpointRun) planStage(ctx context.Context, ro rollout, settled bool) (step, bool, error) {
 	if err := r.meddled(); err != nil {
 		return step{}, false, err
 	}
 	if s, ok := r.keepReplicas(ro); ok {
 		return s, true, nil
 	}
-	rollout := &r.spec.Rollout
-	at := stages(rollout)
+	at := stages(&r.spec.Rollout)
 	percent, exact := ro.reached(at)
-	if percent == full && len(aim) > 0 {
-		return r.trafficStep("give all requests to what is wanted", final, aim)
-	}
-	if percent > 0 && exact && baked(rollout, percent) && (percent < full || len(ro.leaving) > 0) {
+	if percent > 0 && exact && baked(&r.spec.Rollout, percent) && (percent < full || (settled && len(ro.leaving) > 0)) {
 		if s, ok, err := r.watchStage(ctx, ro, percent); ok || err != nil {
 			return s, ok, err
 		}
@@ -70,10 +76,7 @@ func (r *endpointRun) planTraffic(ctx context.Context) (step, bool, error) {
 			return r.trafficStep(fmt.Sprintf("give %d percent of the requests to what is new", stage), ro.at(stage), []string{fmt.Sprintf("%d percent", stage)})
 		}
 	}
-	if len(aim) == 0 {
-		return step{}, false, nil
-	}
-	return r.trafficStep("give all requests to what is wanted", final, aim)
+	return step{}, false, nil
 }
 
 // meddled is an error when somebody else has changed the shares in mid-rollout: it is

@@ -248,7 +248,7 @@ func keepEndpoint(m, earlier members, was, is *driver.EndpointSpec) {
 }
 
 func keepDeployment(name string, now, before attr.Value, was, is *driver.EndpointSpec) attr.Value {
-	a, b := deploymentIn(was, name), deploymentIn(is, name)
+	a, b := was.Find(name), is.Find(name)
 	n, ok := now.(types.Object)
 	e, had := before.(types.Object)
 	if a == nil || b == nil || !ok || !had || n.IsUnknown() || n.IsNull() {
@@ -258,13 +258,4 @@ func keepDeployment(name string, now, before attr.Value, was, is *driver.Endpoin
 	m.keep("compute", e.Attributes(), same(a.Compute.Resolved(), b.Compute.Resolved()))
 	m.keep("scaling", e.Attributes(), same(a.Scaling, b.Scaling))
 	return types.ObjectValueMust(n.AttributeTypes(background), m)
-}
-
-func deploymentIn(spec *driver.EndpointSpec, name string) *driver.Deployment {
-	for i := range spec.Deployments {
-		if spec.Deployments[i].Name == name {
-			return &spec.Deployments[i]
-		}
-	}
-	return nil
 }

@@ -118,7 +118,7 @@ func (p *endpointPlan) fresh(all bool) map[string]driver.VersionRef {
 		d := &p.spec.Deployments[i]
 		var before *driver.Deployment
 		if p.was != nil && !all {
-			before = deploymentIn(p.was, d.Name)
+			before = p.was.Find(d.Name)
 		}
 		if !p.spec.Unknown.Has("deployments."+d.Name+".model") && (before == nil || before.Model != d.Model) {
 			refs[d.Name] = d.Model

@@ -44,7 +44,7 @@ func (r *endpointResource) refreshed(cloud *clouds.Cloud, reference types.Object
 	_ = cloud.CheckEndpoint(was) // makes it canonical; what is wrong with it is not the matter here
 	imported := reference.Attributes()["deployments"].IsNull()
 	m := endpointMembers(r.schema.Type(), seenEndpoint(seen, own, func(d *driver.DeploymentState) bool {
-		return imported || d.Owned || cloud.Features().DeployWhole || deploymentIn(was, d.Name) != nil
+		return imported || d.Owned || cloud.Features().DeployWhole || was.Find(d.Name) != nil
 	}))
 	is := &driver.EndpointSpec{Key: seen.Key, Settings: seen.Settings}
 	for i := range seen.Deployments {

@@ -14,20 +14,11 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
-func named(spec *driver.EndpointSpec, name string) *driver.Deployment {
-	for i := range spec.Deployments {
-		if spec.Deployments[i].Name == name {
-			return &spec.Deployments[i]
-		}
-	}
-	return nil
-}
-
 // Deploy begins to make a deployment, without requests. Its name follows from what it
 // is. One that is there and is not any more what was made is made again, as it gets
 // requests.
 func (d *azureML) Deploy(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState, name string, replicas int) error {
-	dep := named(spec, name)
+	dep := spec.Find(name)
 	if dep == nil {
 		return mlerr.New(mlerr.InvalidArgument, "%s has no deployment %s", spec.Key.ID(), name)
 	}
@@ -193,7 +184,7 @@ func quotaWords(dep *driver.Deployment) string {
 // SetScaling makes bounds, metrics and schedules what spec says. The live count is the
 // autoscaler's inside of the bounds; one outside of them is brought there at once.
 func (d *azureML) SetScaling(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState, name string) error {
-	dep := named(spec, name)
+	dep := spec.Find(name)
 	if dep == nil {
 		return mlerr.New(mlerr.InvalidArgument, "%s has no deployment %s", spec.Key.ID(), name)
 	}

@@ -16,6 +16,16 @@ type EndpointSpec struct {
 	Unknown     Unknown
 }
 
+// Find returns the deployment of that name, or nil.
+func (s *EndpointSpec) Find(name string) *Deployment {
+	for i := range s.Deployments {
+		if s.Deployments[i].Name == name {
+			return &s.Deployments[i]
+		}
+	}
+	return nil
+}
+
 // Settings are what belongs to the endpoint as a whole and shows in its state.
 type Settings struct {
 	Network        Network             `json:"network"`

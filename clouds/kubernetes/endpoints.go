@@ -126,7 +126,7 @@ func (d *kubernetes) Deploy(ctx context.Context, spec *driver.EndpointSpec, _ *d
 	if err != nil {
 		return err
 	}
-	want := wanted(spec, name)
+	want := spec.Find(name)
 	if want == nil {
 		return nil
 	}
@@ -163,15 +163,6 @@ func (d *kubernetes) Deploy(ctx context.Context, spec *driver.EndpointSpec, _ *d
 		return err
 	}
 	return d.start(ctx, a, r, s.dep)
-}
-
-func wanted(spec *driver.EndpointSpec, name string) *driver.Deployment {
-	for i := range spec.Deployments {
-		if spec.Deployments[i].Name == name {
-			return &spec.Deployments[i]
-		}
-	}
-	return nil
 }
 
 // prepared records a wanted deployment in the root, and gathers what its objects are

@@ -54,7 +54,7 @@ func (d *kubernetes) SetScaling(ctx context.Context, spec *driver.EndpointSpec, 
 	if err != nil {
 		return err
 	}
-	want := wanted(spec, name)
+	want := spec.Find(name)
 	if want == nil {
 		return nil
 	}

@@ -45,12 +45,11 @@ func (d *sagemaker) SetScaling(ctx context.Context, spec *driver.EndpointSpec, s
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(spec.Deployments, func(dep driver.Deployment) bool { return dep.Name == name })
-	if i < 0 || spec.Settings.SageMaker.Serverless != nil {
+	dep := spec.Find(name)
+	if dep == nil || spec.Settings.SageMaker.Serverless != nil {
 		return nil
 	}
 	defer r.recent.forget()
-	dep := &spec.Deployments[i]
 	if !dep.Scaling.Automatic() {
 		return r.fix(ctx, spec.Key.Name, dep)
 	}

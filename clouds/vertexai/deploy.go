@@ -13,22 +13,13 @@ import (
 	"github.com/mlplane/terraform-provider-ml/internal/mlerr"
 )
 
-func named(spec *driver.EndpointSpec, name string) *driver.Deployment {
-	for i := range spec.Deployments {
-		if spec.Deployments[i].Name == name {
-			return &spec.Deployments[i]
-		}
-	}
-	return nil
-}
-
 // sameCompute compares what is asked of the platform.
 func sameCompute(a, b *driver.Compute) bool { return machine(a) == machine(b) && a.Spot == b.Spot }
 
 // Deploy begins to make a deployment, without traffic. Its id follows from what it
 // is: the platform refuses a second one, and what is still being made is seen.
 func (d *vertex) Deploy(ctx context.Context, spec *driver.EndpointSpec, _ *driver.EndpointState, name string, replicas int) error {
-	r, endpoint, dep := d.at(spec.Key.Location), spec.Key.Name, named(spec, name)
+	r, endpoint, dep := d.at(spec.Key.Location), spec.Key.Name, spec.Find(name)
 	if dep == nil {
 		return mlerr.New(mlerr.InvalidArgument, "%s has no deployment %s", spec.Key.ID(), name)
 	}
@@ -132,7 +123,7 @@ func (r *region) mutate(ctx context.Context, endpoint, version string, dm deploy
 // SetScaling makes bounds and metrics what spec says. The live count is the
 // platform's, inside of the bounds.
 func (d *vertex) SetScaling(ctx context.Context, spec *driver.EndpointSpec, seen *driver.EndpointState, name string) error {
-	r, dep := d.at(spec.Key.Location), named(spec, name)
+	r, dep := d.at(spec.Key.Location), spec.Find(name)
 	if dep == nil {
 		return mlerr.New(mlerr.InvalidArgument, "%s has no deployment %s", spec.Key.ID(), name)
 	}

@@ -108,7 +108,7 @@ func disruptions(spec *driver.EndpointSpec, seen *driver.EndpointState) []string
 	}
 	for i := range seen.Deployments {
 		now := &seen.Deployments[i]
-		want := named(spec, now.Name)
+		want := spec.Find(now.Name)
 		if want == nil || spec.Unknown.In("deployments."+now.Name) {
 			continue
 		}
